@@ -1,0 +1,71 @@
+"""The uniform base on a box."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from pushforward.bases.base import Base, per_feature, sampled_shape
+from pushforward.errors import ArgumentError
+
+__all__ = ["Uniform"]
+
+
+class Uniform(Base):
+    """Uniform density on a box.
+
+    Args:
+        features: width of z.
+        low: lower ends, a number or ``(features,)``.
+        high: upper ends, a number or ``(features,)``.
+
+    Shapes:
+        z: ``(*batch, features)``; log_prob: ``(*batch,)``, nats, -inf outside the box
+
+    Raises:
+        ArgumentError: an upper end that is not above its lower end.
+
+    Source: none
+
+    Example:
+        >>> Uniform(2, 0.0, 2.0).log_prob(torch.tensor([[1.0, 1.0], [1.0, 3.0]]))
+        tensor([-1.3863,    -inf])
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(
+        self, features: int, low: float | Tensor = 0.0, high: float | Tensor = 1.0
+    ) -> None:
+        super().__init__()
+        self.event_shape = (features,)
+        self.register_buffer("low", per_feature("Uniform", "low", low, features))
+        self.register_buffer("high", per_feature("Uniform", "high", high, features))
+        if not bool((self.low < self.high).all()):
+            raise ArgumentError(
+                f"Uniform: low is {self.low.tolist()} and high {self.high.tolist()}, "
+                f"expected low < high."
+            )
+
+    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """Log-density in nats."""
+        inside = ((z >= self.low) & (z <= self.high)).all(-1)
+        level = -(self.high - self.low).log().sum()
+        # nan is neither inside nor outside: it stays nan
+        outside = torch.where(z.isnan().any(-1), math.nan, -math.inf).to(z.dtype)
+        return torch.where(inside, level, outside)
+
+    def rsample(
+        self,
+        n: int | tuple[int, ...] = (),
+        context: Tensor | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Draws, ``(*n, *context_batch, features)``."""
+        shape = sampled_shape(n, context, self.event_shape)
+        share = torch.rand(shape, generator=generator, dtype=self.low.dtype, device=self.low.device)
+        return torch.lerp(self.low, self.high, share)

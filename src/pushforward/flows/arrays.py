@@ -1,0 +1,52 @@
+"""What a flow takes for a tensor: tensors, arrays, lists and frames of numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pushforward.errors import InputTypeError
+
+__all__ = ["as_tensor"]
+
+
+def as_tensor(who: str, name: str, value: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A tensor of the given dtype and device, from whatever holds numbers.
+
+    Raises:
+        InputTypeError: the value holds no numbers, or numbers that are complex.
+    """
+    if not isinstance(value, Tensor):
+        value = _from_numbers(who, name, value)
+    if value.is_complex():
+        raise InputTypeError(f"{who}: {name} is complex, expected real numbers.")
+    if value.dtype != dtype or value.device != device:
+        value = value.to(device=device, dtype=dtype)
+    return value
+
+
+def _from_numbers(who: str, name: str, value: Any) -> Tensor:
+    if hasattr(value, "__dataframe__") or hasattr(value, "__arrow_c_stream__"):
+        value = _from_frame(who, name, value)
+    try:
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputTypeError(
+            f"{who}: {name} is a {type(value).__name__} that holds no table of numbers "
+            f"({str(error).splitlines()[0]}); expected a tensor, an array or a frame of numbers."
+        ) from None
+
+
+def _from_frame(who: str, name: str, value: Any) -> Any:
+    import narwhals as nw
+
+    frame = nw.from_native(value, eager_only=True)
+    words = [c for c, kind in frame.schema.items() if not (kind.is_numeric() or kind == nw.Boolean)]
+    if words:
+        raise InputTypeError(
+            f"{who}: column {words[0]!r} of {name} is {frame.schema[words[0]]}, expected numbers; "
+            f"leave it out, or use pf.TableFlow."
+        )
+    return frame.to_numpy()

@@ -1,0 +1,108 @@
+"""Recipes by name: what they are, what they cost, and how a name finds its function."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+
+from pushforward.errors import ArgumentError, SpecError
+from pushforward.flows.flow import Flow
+from pushforward.spec import Writer
+
+__all__ = ["RECIPES", "Recipe", "find", "recipe"]
+
+F = TypeVar("F", bound=Callable[..., Flow])
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A published architecture and what a reader needs to choose it.
+
+    Attributes:
+        name: name of the function.
+        build: the function, ``(features, context=0, *, …) -> Flow``.
+        paper: arXiv number.
+        year: year of the paper.
+        density: what ``log_prob`` costs, in network calls a layer.
+        sampling: what ``sample`` costs, in network calls a layer.
+        choose: when to choose it.
+    """
+
+    name: str
+    build: Callable[..., Flow]
+    paper: str
+    year: int
+    density: str
+    sampling: str
+    choose: str
+
+
+RECIPES: dict[str, Recipe] = {}
+
+
+def recipe(*, paper: str, year: int, density: str, sampling: str, choose: str) -> Callable[[F], F]:
+    """Register a function as a recipe: its flow remembers name, arguments and seed."""
+
+    def register(build: F) -> F:
+        signature = inspect.signature(build)
+
+        @functools.wraps(build)
+        def made(*args: Any, **kwargs: Any) -> Flow:
+            bound = signature.bind(*args, **kwargs)
+            features = bound.arguments["features"]
+            if not isinstance(features, int) or features < 1:
+                raise ArgumentError(
+                    f"pf.flows.{build.__name__}: features is {features!r}, expected at least 1."
+                )
+            seed = bound.arguments.get("seed")
+            if seed is None:
+                flow = build(*args, **kwargs)
+            else:
+                with torch.random.fork_rng():
+                    torch.manual_seed(seed)
+                    flow = build(*args, **kwargs)
+            flow.facts["recipe"] = {
+                "name": build.__name__,
+                "arguments": {k: _plain(v) for k, v in bound.arguments.items()},
+            }
+            return flow
+
+        RECIPES[build.__name__] = Recipe(
+            build.__name__, made, paper, year, density, sampling, choose
+        )
+        return made  # type: ignore[return-value]
+
+    return register
+
+
+def _plain(value: Any) -> Any:
+    """An argument as JSON; what cannot be written so, such as a lambda, by its text."""
+    try:
+        return Writer().value(value, "recipe")
+    except SpecError:
+        return repr(value)
+
+
+def find(name: str) -> Recipe:
+    """Look a recipe up by name, as a configuration or the command line gives it.
+
+    Raises:
+        ArgumentError: there is none of that name; the nearest is named.
+
+    Example:
+        >>> find("nsf").year
+        2019
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    near = difflib.get_close_matches(name, RECIPES, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ArgumentError(
+        f"There is no recipe {name!r}.{hint} The recipes are {', '.join(sorted(RECIPES))}."
+    )

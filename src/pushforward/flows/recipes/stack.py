@@ -1,0 +1,90 @@
+"""What the recipes share: layers in a row, mixing between them, a start and a base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from pushforward.bases import Normal
+from pushforward.errors import ArgumentError
+from pushforward.flows.flow import Flow
+from pushforward.networks import Normalize
+from pushforward.transforms import LU, ActNorm, Compose, Standardize, Transform
+
+__all__ = ["assemble", "check_layers", "keeps", "orders"]
+
+
+def assemble(
+    features: int, context: int, layers: Sequence[Transform], start: Any, base: Any
+) -> Flow:
+    """A flow of a start at the data end, layers, and a base; the context is scaled once.
+
+    Raises:
+        ArgumentError: ``start`` is none of the kinds it may be.
+    """
+    embed = Normalize(context) if context else None
+    base = Normal(features) if base is None else base
+    return Flow(Compose(*_start(features, start), *layers), base, embed)
+
+
+def _start(features: int, start: Any) -> list[Transform]:
+    if isinstance(start, Transform):
+        return [start]
+    kinds: dict[Any, list[type[Standardize] | type[ActNorm]]] = {
+        "standardize": [Standardize],
+        "actnorm": [ActNorm],
+        "none": [],
+    }
+    if start not in kinds:
+        raise ArgumentError(
+            f"start is {start!r}, expected a transform or one of {', '.join(map(repr, kinds))}."
+        )
+    return [kind(features) for kind in kinds[start]]
+
+
+def check_layers(who: str, layers: int) -> None:
+    """Refuse a flow without layers."""
+    if not isinstance(layers, int) or layers < 1:
+        raise ArgumentError(f"pf.flows.{who}: layers is {layers!r}, expected at least 1.")
+
+
+def keeps(features: int, layers: int) -> list[list[bool]]:
+    """What each coupling keeps: a random half, then the other half, then a new random half.
+
+    Every feature is moved in every pair of layers. One feature alone is always moved.
+    """
+    if features == 1:
+        return [[False]] * layers
+    result: list[list[bool]] = []
+    for _ in range((layers + 1) // 2):
+        keep = torch.zeros(features, dtype=torch.bool)
+        keep[torch.randperm(features)[: features // 2]] = True
+        result += [keep.tolist(), (~keep).tolist()]
+    return result[:layers]
+
+
+def orders(features: int, layers: int) -> list[list[int]]:
+    """Orders of autoregressions: as given, reversed, a random one, its reverse, …"""
+    result: list[list[int]] = []
+    for i in range((layers + 1) // 2):
+        order = torch.arange(features) if i == 0 else torch.randperm(features)
+        result += [order.tolist(), (features - 1 - order).tolist()]
+    return result[:layers]
+
+
+def mixed(features: int, layers: Sequence[Transform], mix: str) -> list[Transform]:
+    """Layers with a linear transform before each and behind the last, or as they are.
+
+    Raises:
+        ArgumentError: ``mix`` is neither ``lu`` nor ``none``.
+    """
+    if mix == "none":
+        return list(layers)
+    if mix != "lu":
+        raise ArgumentError(f"mix is {mix!r}, expected 'lu' or 'none'.")
+    result: list[Transform] = []
+    for layer in layers:
+        result += [LU(features), layer]
+    return [*result, LU(features)]

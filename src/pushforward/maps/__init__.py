@@ -1,0 +1,8 @@
+"""Maps: monotone functions of one number with explicit parameters."""
+
+from pushforward.maps.additive import Additive
+from pushforward.maps.affine import Affine
+from pushforward.maps.base import Map
+from pushforward.maps.rational_quadratic import RationalQuadratic
+
+__all__ = ["Additive", "Affine", "Map", "RationalQuadratic"]

@@ -1,0 +1,46 @@
+"""The contract of a map: a monotone function of one number with explicit parameters."""
+
+from __future__ import annotations
+
+import abc
+import copy
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+from pushforward.spec import Part
+
+__all__ = ["Map"]
+
+M = TypeVar("M", bound="Map")
+
+
+class Map(Part, nn.Module):
+    """Monotone, differentiable map of one number, ``h(x; raw)``.
+
+    A map knows no network: its parameters come in as ``raw``, unconstrained, ``parameters``
+    numbers for each x. ``raw = 0`` is the identity. What it may hold are constants of the data
+    (the box of a spline), one for each feature, which ``fit`` sets.
+
+    Shapes:
+        x, z, log-derivative: ``(*batch, features)``; raw: ``(*batch, features, parameters)``.
+        The log-derivative is a natural logarithm, of the direction just applied.
+    """
+
+    parameters: int
+
+    @abc.abstractmethod
+    def forward(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """``h(x)`` and ``log |h'(x)|``."""
+
+    @abc.abstractmethod
+    def inverse(self, z: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """``h^-1(z)`` and ``log |d h^-1(z) / dz|``."""
+
+    def bind(self: M, features: int) -> M:
+        """A copy of this map that serves ``features`` numbers at once."""
+        return copy.deepcopy(self)
+
+    def fit(self: M, x: Tensor) -> M:
+        """Set the constants that depend on data from ``(n, features)``; by default there are none."""
+        return self

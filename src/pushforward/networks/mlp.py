@@ -1,0 +1,93 @@
+"""A plain multilayer perceptron."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pushforward.errors import ArgumentError
+from pushforward.spec import Part
+
+__all__ = ["ACTIVATIONS", "MLP"]
+
+ACTIVATIONS = {
+    "relu": functional.relu,
+    "silu": functional.silu,
+    "gelu": functional.gelu,
+    "elu": functional.elu,
+    "tanh": torch.tanh,
+}
+
+
+class MLP(Part, nn.Module):
+    """Multilayer perceptron whose output is zero before training.
+
+    The last layer starts at zero, so that a map which reads the output starts at the identity.
+
+    Args:
+        inputs: width of the input; 0 makes the output a trainable constant.
+        outputs: width of the output.
+        hidden: widths of the hidden layers.
+        activation: ``relu``, ``silu``, ``gelu``, ``elu`` or ``tanh``.
+        dropout: share of hidden units dropped in training.
+
+    Shapes:
+        input: ``(*batch, inputs)``; output: ``(*batch, outputs)``
+
+    Raises:
+        ArgumentError: an unknown activation, a width below 1 or a dropout outside [0, 1).
+
+    Source: none
+
+    Example:
+        >>> MLP(3, 2, hidden=(16,))(torch.ones(5, 3)).shape
+        torch.Size([5, 2])
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        hidden: Sequence[int] = (128, 128),
+        activation: str = "relu",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_network("MLP", hidden, activation, dropout)
+        self.inputs, self.outputs = inputs, outputs
+        self.activation, self.dropout = activation, float(dropout)
+        widths = [inputs, *hidden] if inputs else []
+        pairs = zip(widths[:-1], widths[1:], strict=True)
+        self.hidden_layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairs)
+        last = widths[-1] if widths else 0
+        self.last = nn.Linear(last, outputs) if last else None
+        self.constant = None if last else nn.Parameter(torch.zeros(outputs))
+        if self.last is not None:
+            nn.init.zeros_(self.last.weight)
+            nn.init.zeros_(self.last.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(*batch, inputs)`` to ``(*batch, outputs)``."""
+        if self.last is None:
+            assert self.constant is not None
+            return self.constant.expand(*x.shape[:-1], self.outputs)
+        activate = ACTIVATIONS[self.activation]
+        for layer in self.hidden_layers:
+            x = activate(layer(x))
+            if self.dropout:
+                x = functional.dropout(x, self.dropout, self.training)
+        return self.last(x)  # type: ignore[no-any-return]
+
+
+def check_network(who: str, hidden: Sequence[int], activation: str, dropout: float) -> None:
+    """Check the arguments that every perceptron takes."""
+    if activation not in ACTIVATIONS:
+        names = ", ".join(ACTIVATIONS)
+        raise ArgumentError(f"{who}: activation is {activation!r}, expected one of {names}.")
+    if any(int(width) < 1 for width in hidden):
+        raise ArgumentError(f"{who}: hidden is {tuple(hidden)}, expected widths of at least 1.")
+    if not 0.0 <= dropout < 1.0:
+        raise ArgumentError(f"{who}: dropout is {dropout}, expected a share in [0, 1).")

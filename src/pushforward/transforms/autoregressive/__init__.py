@@ -1,0 +1,5 @@
+"""Autoregressive transforms."""
+
+from pushforward.transforms.autoregressive.autoregressive import Autoregressive
+
+__all__ = ["Autoregressive"]

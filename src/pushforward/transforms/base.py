@@ -1,0 +1,144 @@
+"""The contract every transform keeps, and the door every tensor passes."""
+
+from __future__ import annotations
+
+import abc
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.errors import ContextError, InputTypeError, ShapeError
+from pushforward.spec import Part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["EXACTNESS", "Transform", "current_generator", "drawing_from", "weakest"]
+
+T = TypeVar("T", bound="Transform")
+
+EXACTNESS = ("exact", "estimate", "bound")  # from the strongest statement to the weakest
+
+_GENERATOR: ContextVar[torch.Generator | None] = ContextVar("pushforward_generator", default=None)
+
+
+class Transform(Part, nn.Module):
+    """Invertible differentiable map between data (x) and latent (z).
+
+    ``forward`` takes data to latent, ``inverse`` latent to data; each returns the log absolute
+    determinant of the Jacobian of the map it just applied. A new transform sets ``event_shape``
+    (and ``context`` if it reads one) and writes ``_forward`` and ``_inverse``; these need check
+    nothing, since ``forward`` and ``inverse`` have done so before.
+
+    A stochastic transform returns its contribution in the place of logdet, declares
+    ``exactness`` and draws from ``current_generator()``.
+
+    Shapes:
+        x: ``(*batch, *event_shape)``; z: ``(*batch, *latent_shape)``
+        context: ``(*batch, context)``, broadcast to the batch of x; not read where ``context`` is 0
+        logdet: ``(*batch,)``, nats, at least float32
+    """
+
+    event_shape: tuple[int, ...]
+    context: int = 0
+    exactness: str = "exact"
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of one z; that of one x unless a transform says otherwise."""
+        return self.event_shape
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Take data to latent: z and log |det dz/dx|."""
+        return self._forward(x, self._admit("forward", "x", x, self.event_shape, context))
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Take latent to data: x and log |det dx/dz|."""
+        return self._inverse(z, self._admit("inverse", "z", z, self.latent_shape, context))
+
+    @abc.abstractmethod
+    def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]: ...
+
+    @abc.abstractmethod
+    def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]: ...
+
+    def fit(self: T, x: Tensor, context: Tensor | None = None) -> T:
+        """Set what depends on data from ``(n, *event_shape)``; by default there is nothing."""
+        return self
+
+    def steps(self) -> Iterator[tuple[str, Callable[..., tuple[Tensor, Tensor]]]]:
+        """The named maps this transform applies in turn, data first; itself unless it is made of some."""
+        yield type(self).__name__, self.forward
+
+    def _admit(
+        self, method: str, name: str, value: Tensor, want: tuple[int, ...], context: Tensor | None
+    ) -> Tensor | None:
+        """Check a tensor and its context; the context comes back with the batch of the tensor."""
+        who = f"{type(self).__name__}.{method}"
+        if not isinstance(value, Tensor):
+            raise InputTypeError(
+                f"{who}: {name} is a {type(value).__name__}, expected a tensor; "
+                f"write torch.as_tensor({name})."
+            )
+        got = tuple(value.shape)
+        split = len(got) - len(want)
+        if split < 0 or got[split:] != want:
+            raise ShapeError(f"{who}: {name} has shape {got}, expected {_batched(want)}.")
+        if not value.is_floating_point():
+            raise InputTypeError(
+                f"{who}: {name} has dtype {value.dtype}, expected a floating one; "
+                f"write {name}.float()."
+            )
+        if self.context == 0:
+            return None
+        return admit_context(who, name, got[:split], context, self.context)
+
+
+def admit_context(
+    who: str, name: str, batch: tuple[int, ...], context: Tensor | None, width: int
+) -> Tensor:
+    """Check a context and broadcast it to a batch."""
+    want = _batched((width,))
+    if context is None:
+        raise ContextError(f"{who}: needs a context of shape {want}, got None.")
+    if not isinstance(context, Tensor):
+        raise InputTypeError(f"{who}: context is a {type(context).__name__}, expected a tensor.")
+    if context.shape[-1:] != (width,):
+        raise ShapeError(f"{who}: context has shape {tuple(context.shape)}, expected {want}.")
+    ahead = tuple(context.shape[:-1])
+    fits = len(ahead) <= len(batch) and all(
+        a in (1, b) for a, b in zip(reversed(ahead), reversed(batch), strict=False)
+    )
+    if not fits:
+        raise ShapeError(
+            f"{who}: {name} has batch shape {batch} and context {ahead}; "
+            f"the context must broadcast to the batch of {name}."
+        )
+    return context.expand(*batch, width)
+
+
+def _batched(event: tuple[int, ...]) -> str:
+    return "(" + ", ".join(["*batch", *map(str, event)]) + ")"
+
+
+def weakest(*kinds: str) -> str:
+    """The weakest of several statements of exactness."""
+    return max(kinds, key=EXACTNESS.index, default="exact")
+
+
+def current_generator() -> torch.Generator | None:
+    """The generator that stochastic transforms draw from; None is torch's own."""
+    return _GENERATOR.get()
+
+
+@contextmanager
+def drawing_from(generator: torch.Generator | None) -> Iterator[None]:
+    """Let stochastic transforms draw from a generator for the length of a ``with`` block."""
+    token = _GENERATOR.set(generator)
+    try:
+        yield
+    finally:
+        _GENERATOR.reset(token)

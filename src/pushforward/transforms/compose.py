@@ -1,0 +1,164 @@
+"""Transforms in a row, and a transform turned round."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.errors import ArgumentError, InputTypeError, ShapeError
+from pushforward.transforms.base import Transform, weakest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["Compose", "Inverse"]
+
+_CHUNK = 65536  # rows that `fit` pushes through a step at a time
+
+
+class Compose(Transform):
+    """Apply transforms one after the other; the first touches the data first.
+
+    Args:
+        *transforms: the steps, data end first. Each takes what the one before gives.
+
+    Shapes:
+        x: ``(*batch, *event_shape)`` of the first step; z: ``(*batch, *latent_shape)`` of the last
+        logdet: ``(*batch,)``, the sum over the steps
+
+    Raises:
+        ArgumentError: no transform at all.
+        ShapeError: a step does not take what the step before gives, or contexts differ in width.
+
+    Cost: the sum of the steps'.
+
+    Source: none
+
+    Example:
+        >>> both = Compose(Reverse(3), Reverse(3))
+        >>> z, logdet = both(torch.tensor([1.0, 2.0, 3.0]))
+        >>> z, logdet
+        (tensor([1., 2., 3.]), tensor(0.))
+    """
+
+    def __init__(self, *transforms: Transform) -> None:
+        super().__init__()
+        if not transforms:
+            raise ArgumentError("Compose: got no transform, expected at least one.")
+        for step in transforms:
+            if not isinstance(step, Transform):
+                raise InputTypeError(
+                    f"Compose: got a {type(step).__name__}, expected transforms; "
+                    f"write Compose(a, b) rather than Compose([a, b])."
+                )
+        for before, after in zip(transforms[:-1], transforms[1:], strict=True):
+            if before.latent_shape != after.event_shape:
+                raise ShapeError(
+                    f"Compose: {type(before).__name__} gives {before.latent_shape}, the next step, "
+                    f"{type(after).__name__}, takes {after.event_shape}."
+                )
+        widths = sorted({step.context for step in transforms} - {0})
+        if len(widths) > 1:
+            raise ShapeError(f"Compose: the steps read contexts of widths {widths}, expected one.")
+        self.transforms = nn.ModuleList(transforms)
+        self.event_shape = transforms[0].event_shape
+        self.context = widths[0] if widths else 0
+        self.exactness = weakest(*(step.exactness for step in transforms))
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of one z, that of the last step."""
+        return self._all()[-1].latent_shape
+
+    def _all(self) -> list[Transform]:
+        return list(self.transforms)  # type: ignore[arg-type]
+
+    def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return _run(self.transforms, "_forward", x, context)
+
+    def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return _run(reversed(self.transforms), "_inverse", z, context)
+
+    def fit(self, x: Tensor, context: Tensor | None = None) -> Compose:
+        """Fit each step on the output of the steps before it."""
+        steps = self._all()
+        looks = [_looks_at_data(step) for step in steps]
+        for i, step in enumerate(steps):
+            if looks[i]:
+                step.fit(x, context)
+            if not any(looks[i + 1 :]):
+                break
+            x = _push(step, x, context)
+        return self
+
+    def steps(self) -> Iterator[tuple[str, Callable[..., tuple[Tensor, Tensor]]]]:
+        """The named steps, data first."""
+        for i, step in enumerate(self._all()):
+            for name, apply in step.steps():
+                yield f"{i}.{name}", apply
+
+
+class Inverse(Transform):
+    """The same transform with its two directions exchanged.
+
+    Args:
+        transform: what is turned round. The ``Inverse`` of a MAF is an IAF.
+
+    Shapes:
+        x: ``(*batch, *latent_shape)`` of the transform; z: ``(*batch, *event_shape)`` of it
+
+    Cost: forward costs what the transform's inverse costs, and the other way round.
+
+    Source: none
+
+    Example:
+        >>> z, logdet = Inverse(Diagonal(2))(torch.ones(2))
+        >>> logdet
+        tensor(-0.)
+    """
+
+    def __init__(self, transform: Transform) -> None:
+        super().__init__()
+        self.transform = transform
+        self.event_shape = transform.latent_shape
+        self.context = transform.context
+        self.exactness = transform.exactness
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of one z, that of the transform's data."""
+        return self.transform.event_shape
+
+    def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return self.transform._inverse(x, context)
+
+    def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return self.transform._forward(z, context)
+
+
+def _run(
+    steps: Iterator[nn.Module] | nn.ModuleList, method: str, x: Tensor, context: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Apply steps in turn. Shapes were checked at the door of Compose and at its construction."""
+    total = None
+    for step in steps:
+        x, logdet = getattr(step, method)(x, context if step.context else None)
+        total = logdet if total is None else total + logdet
+    assert total is not None
+    return x, total
+
+
+def _looks_at_data(step: Transform) -> bool:
+    return type(step).fit is not Transform.fit
+
+
+def _push(step: Transform, x: Tensor, context: Tensor | None) -> Tensor:
+    """Push rows through a step, a piece at a time so that memory stays flat."""
+    out = []
+    with torch.no_grad():
+        for i in range(0, len(x), _CHUNK):
+            rows = slice(i, i + _CHUNK)
+            out.append(step(x[rows], None if context is None else context[rows])[0])
+    return out[0] if len(out) == 1 else torch.cat(out)

@@ -1,0 +1,5 @@
+"""Coupling transforms."""
+
+from pushforward.transforms.coupling.coupling import Coupling
+
+__all__ = ["Coupling"]

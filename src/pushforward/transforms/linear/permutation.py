@@ -1,0 +1,91 @@
+"""Reordering of features; volume is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pushforward.errors import ArgumentError
+from pushforward.transforms.base import Transform
+
+__all__ = ["Permutation", "Reverse"]
+
+
+class Permutation(Transform):
+    """Put the features in another order, ``z_i = x_order[i]``.
+
+    Args:
+        features: width of x.
+        order: a permutation of ``range(features)``; by default a random one drawn with ``seed``.
+        seed: seed of the random order.
+
+    Shapes:
+        x, z: ``(*batch, features)``; logdet: ``(*batch,)``, zero
+
+    Raises:
+        ArgumentError: ``order`` is not a permutation.
+
+    Cost: one copy in either direction; exact.
+
+    Source: none
+
+    Example:
+        >>> Permutation(3, order=[2, 0, 1])(torch.tensor([10.0, 20.0, 30.0]))[0]
+        tensor([30., 10., 20.])
+    """
+
+    order: Tensor
+    back: Tensor
+
+    def __init__(self, features: int, order: Sequence[int] | None = None, seed: int = 0) -> None:
+        super().__init__()
+        if order is None:
+            generator = torch.Generator().manual_seed(seed)
+            places = torch.randperm(features, generator=generator)
+        else:
+            places = torch.as_tensor(list(order), dtype=torch.long)
+        if places.sort().values.tolist() != list(range(features)):
+            raise ArgumentError(
+                f"Permutation: order is {places.tolist()}, expected a permutation of "
+                f"0 … {features - 1}."
+            )
+        self.event_shape = (features,)
+        self.register_buffer("order", places)
+        self.register_buffer("back", places.argsort())
+
+    def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return x.index_select(-1, self.order), x.new_zeros(x.shape[:-1])
+
+    def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return z.index_select(-1, self.back), z.new_zeros(z.shape[:-1])
+
+
+class Reverse(Transform):
+    """Put the features in the opposite order.
+
+    Args:
+        features: width of x.
+
+    Shapes:
+        x, z: ``(*batch, features)``; logdet: ``(*batch,)``, zero
+
+    Cost: one copy in either direction; exact.
+
+    Source: none
+
+    Example:
+        >>> Reverse(2)(torch.tensor([1.0, 2.0]))[0]
+        tensor([2., 1.])
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.event_shape = (features,)
+
+    def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return x.flip(-1), x.new_zeros(x.shape[:-1])
+
+    def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return z.flip(-1), z.new_zeros(z.shape[:-1])

@@ -1,0 +1,125 @@
+"""Scalings that are read off the data: Standardize stays as fitted, ActNorm is trained on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.errors import DataError
+from pushforward.numerics.sketches import Moments
+from pushforward.transforms.base import Transform
+from pushforward.transforms.linear.matrix import spread
+
+__all__ = ["ActNorm", "Standardize"]
+
+
+class Standardize(Transform):
+    """``z = (x - mean) / scale`` with mean and standard deviation of the data; its logdet counts.
+
+    The identity until ``fit``. Nothing in it is trained.
+
+    Args:
+        features: width of x.
+
+    Shapes:
+        x, z: ``(*batch, features)``; logdet: ``(*batch,)``, the same for every row
+
+    Raises:
+        DataError: at ``fit``, if a column is constant or not finite.
+
+    Cost: one product a number in either direction; exact.
+
+    Source: none
+
+    Example:
+        >>> scale = Standardize(1).fit(torch.tensor([[0.0], [2.0]]))
+        >>> z, logdet = scale(torch.tensor([[2.0]]))
+        >>> z, logdet
+        (tensor([[1.]]), tensor([-0.]))
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.event_shape = (features,)
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("scale", torch.ones(features))
+
+    def fit(self, x: Tensor, context: Tensor | None = None) -> Standardize:
+        """Read mean and standard deviation off ``(n, features)``."""
+        mean, scale = _mean_and_scale("Standardize.fit", x, self.event_shape[0])
+        self.mean.copy_(mean)
+        self.scale.copy_(scale)
+        return self
+
+    def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return (x - self.mean) / self.scale, spread(-self.scale.log().sum(), x)
+
+    def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return torch.addcmul(self.mean, z, self.scale), spread(self.scale.log().sum(), z)
+
+
+class ActNorm(Transform):
+    """Shift and scale of each feature, set once from data so that z is standard, then trained.
+
+    Args:
+        features: width of x.
+
+    Shapes:
+        x, z: ``(*batch, features)``; logdet: ``(*batch,)``, the same for every row
+
+    Raises:
+        DataError: at ``fit``, if a column is constant or not finite.
+
+    Cost: one product a number in either direction; exact.
+
+    Source: Kingma, Dhariwal 2018, arXiv:1807.03039 sec. 3.1.
+        Differs: it looks at all the data at ``fit``, not at the first batch, and only once.
+
+    Example:
+        >>> norm = ActNorm(1).fit(torch.tensor([[0.0], [2.0]]))
+        >>> norm(torch.tensor([[2.0]]))[0]
+        tensor([[1.]], grad_fn=<MulBackward0>)
+    """
+
+    initialized: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.event_shape = (features,)
+        self.shift = nn.Parameter(torch.zeros(features))
+        self.log_scale = nn.Parameter(torch.zeros(features))
+        self.register_buffer("initialized", torch.tensor(False))
+
+    def fit(self, x: Tensor, context: Tensor | None = None) -> ActNorm:
+        """Set shift and scale from ``(n, features)``, unless that was done before."""
+        if bool(self.initialized):
+            return self
+        mean, scale = _mean_and_scale("ActNorm.fit", x, self.event_shape[0])
+        with torch.no_grad():
+            self.shift.copy_(-mean)
+            self.log_scale.copy_(-scale.log())
+        self.initialized.fill_(True)
+        return self
+
+    def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return (x + self.shift) * self.log_scale.exp(), spread(self.log_scale.sum(), x)
+
+    def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return z * (-self.log_scale).exp() - self.shift, spread(-self.log_scale.sum(), z)
+
+
+def _mean_and_scale(who: str, x: Tensor, features: int) -> tuple[Tensor, Tensor]:
+    moments = Moments(features).update(x.detach().reshape(-1, features))
+    mean, scale = moments.mean, moments.variance.clamp_min(0.0).sqrt()
+    for i in range(features):
+        if not bool(torch.isfinite(scale[i])):
+            raise DataError(f"{who}: column {i} of x holds values that are not finite.")
+        if not bool(scale[i] > 0):
+            raise DataError(
+                f"{who}: column {i} of x is constant ({float(mean[i]):g}); "
+                f"a density needs columns that vary: leave it out."
+            )
+    return mean, scale
