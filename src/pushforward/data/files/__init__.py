@@ -1,0 +1,1 @@
+"""Tables on disk: finding the files, and one reader a family of formats."""
