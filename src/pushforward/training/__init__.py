@@ -1,0 +1,16 @@
+"""One training loop, and what attaches to it."""
+
+from pushforward.training.checkpoint import Checkpoints
+from pushforward.training.fit import fit
+from pushforward.training.history import Evaluation, History, SkippedStep
+from pushforward.training.loop import Event, StopTraining
+
+__all__ = [
+    "Checkpoints",
+    "Evaluation",
+    "Event",
+    "History",
+    "SkippedStep",
+    "StopTraining",
+    "fit",
+]

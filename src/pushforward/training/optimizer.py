@@ -1,0 +1,138 @@
+"""The optimizer, and a step that is no step where the loss or the gradient is not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from pushforward.errors import ArgumentError, InputTypeError
+from pushforward.training.defaults import CLIP, WEIGHT_DECAY
+from pushforward.training.schedule import schedule
+
+__all__ = ["GuardedOptimizer", "adamw", "build_optimizer"]
+
+OptimizerBuilder = Callable[[Iterable[nn.Parameter]], Optimizer]
+
+
+def adamw(parameters: Sequence[nn.Parameter], lr: float) -> Optimizer:
+    """AdamW with weight decay on matrices alone, fused into one kernel where PyTorch can.
+
+    Args:
+        parameters: what is trained.
+        lr: learning rate at its peak.
+    """
+    matrices = [p for p in parameters if p.ndim >= 2]
+    others = [p for p in parameters if p.ndim < 2]
+    groups: list[dict[str, Any]] = [
+        {"params": group, "weight_decay": decay}
+        for group, decay in ((matrices, WEIGHT_DECAY), (others, 0.0))
+        if group
+    ]
+    try:
+        return torch.optim.AdamW(groups, lr=lr, fused=True)
+    except RuntimeError:  # this device or dtype has no fused kernel; the plain one does the same
+        return torch.optim.AdamW(groups, lr=lr)
+
+
+def build_optimizer(
+    parameters: Sequence[nn.Parameter], builder: OptimizerBuilder | None, lr: float
+) -> Optimizer:
+    """Return the caller's optimizer, or AdamW.
+
+    Args:
+        parameters: what is trained.
+        builder: a callable from parameters to an optimizer, or None.
+        lr: peak learning rate of AdamW; not read if there is a builder.
+
+    Raises:
+        InputTypeError: the builder is not a callable or does not return an optimizer.
+        ArgumentError: the optimizer needs a closure.
+    """
+    if builder is None:
+        return adamw(parameters, lr)
+    what = "a callable from parameters to an optimizer"
+    write = "write optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.01)"
+    if isinstance(builder, Optimizer) or not callable(builder):
+        raise InputTypeError(
+            f"fit: optimizer is a {type(builder).__name__}, expected {what}; {write}."
+        )
+    optimizer = builder(parameters)
+    if not isinstance(optimizer, Optimizer):
+        raise InputTypeError(
+            f"fit: optimizer returned a {type(optimizer).__name__}, expected {what}; {write}."
+        )
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise ArgumentError(
+            "fit: optimizer is LBFGS, which evaluates the loss several times a step and knows no "
+            "batches; use the default, or another first-order optimizer."
+        )
+    return optimizer
+
+
+class GuardedOptimizer:
+    """An optimizer with its schedule, its clipping, and its guard against what is not finite.
+
+    Where loss or gradient norm is not finite, nothing changes: neither parameters nor moments,
+    weight decay or the optimizer's own count of steps. A fused optimizer is told so by a flag
+    on the device (the one that gradient scalers use), so that nobody waits for the device;
+    another optimizer is asked to step or not, which on a GPU waits once a step.
+
+    Args:
+        optimizer: what it drives.
+        steps: steps of the run, for the schedule.
+        clip: largest norm of the whole gradient.
+    """
+
+    def __init__(self, optimizer: Optimizer, steps: int, clip: float = CLIP):
+        self.optimizer = optimizer
+        self.steps = steps
+        self.clip = clip
+        self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self._peaks = [float(group["lr"]) for group in optimizer.param_groups]
+        self._takes_flag = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+
+    def lr(self, step: int) -> float:
+        """Learning rate of the first parameter group at this step."""
+        return self._peaks[0] * schedule(step, self.steps)
+
+    def step(self, step: int, loss: Tensor) -> Tensor:
+        """Take the step with this number if ``loss`` and the gradients are finite.
+
+        Args:
+            step: number of the step, from 0.
+            loss: what the gradients came from, a scalar.
+
+        Returns:
+            loss and gradient norm before clipping, ``(2,)``, on the device.
+        """
+        factor = schedule(step, self.steps)
+        for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
+            group["lr"] = peak * factor
+        loss = loss.detach().float()
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        if not gradients:  # the loss reads no parameter: nothing to do, and nothing wrong
+            return torch.stack((loss, torch.zeros_like(loss)))
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))).float()
+        finite = torch.isfinite(loss + norm)
+        shrink = (norm / self.clip).clamp(min=1.0)
+        if self._takes_flag:
+            self._step_flagged(shrink, finite)
+        elif bool(finite):
+            torch._foreach_div_(gradients, shrink)
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return torch.stack((loss, norm))
+
+    def _step_flagged(self, shrink: Tensor, finite: Tensor) -> None:
+        # The kernel divides gradients by grad_scale: clipping costs no pass of its own.
+        optimizer: Any = self.optimizer
+        optimizer.grad_scale = shrink
+        optimizer.found_inf = finite.logical_not().float()
+        try:
+            optimizer.step()
+        finally:
+            del optimizer.grad_scale, optimizer.found_inf
