@@ -1,0 +1,63 @@
+"""Integrals of densities in one and two dimensions, on a grid that follows the mass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+__all__ = ["integrate_density"]
+
+_CELLS = {1: 20_000, 2: 700}  # along each axis
+_CHUNK = 65_536
+
+
+def integrate_density(log_prob: Callable[[Tensor], Tensor], samples: Tensor) -> tuple[float, float]:
+    """Integral of a density by the midpoint rule, and an estimate of its error.
+
+    Each axis is laid out along the quantiles of samples, so that spikes get fine cells, and goes
+    out beyond the farthest sample by half the range. The error is the difference to a grid with
+    half the cells.
+
+    Args:
+        log_prob: ``(n, d) -> (n,)``, d 1 or 2.
+        samples: ``(n, d)`` draws that show where the mass is.
+
+    Example:
+        >>> from pushforward import bases
+        >>> drawn = bases.Normal(1).rsample(1000, generator=torch.manual_seed(0))
+        >>> value, error = integrate_density(bases.Normal(1).log_prob, drawn)
+        >>> round(value, 3)
+        1.0
+    """
+    cells = _CELLS[samples.shape[-1]]
+    fine = _on_grid(log_prob, samples, cells)
+    coarse = _on_grid(log_prob, samples, cells // 2)
+    return fine, abs(fine - coarse)
+
+
+def _on_grid(log_prob: Callable[[Tensor], Tensor], samples: Tensor, cells: int) -> float:
+    edges = [_edges(column, cells) for column in samples.double().unbind(-1)]
+    middles = [0.5 * (e[1:] + e[:-1]) for e in edges]
+    widths = [e[1:] - e[:-1] for e in edges]
+    points = torch.cartesian_prod(*middles).reshape(-1, len(edges))
+    volumes = torch.cartesian_prod(*widths).reshape(-1, len(edges)).prod(-1)
+    total = 0.0
+    for rows, volume in zip(points.split(_CHUNK), volumes.split(_CHUNK), strict=True):
+        density = log_prob(rows.to(samples.dtype)).double().exp()
+        total += float((density * volume).sum())
+    return total
+
+
+def _edges(column: Tensor, cells: int) -> Tensor:
+    """Cell edges: two thirds follow the samples' quantiles, the others are even."""
+    column = column.sort().values
+    low, high = column[0], column[-1]
+    reach = 0.5 * (high - low)
+    even = torch.linspace(float(low - reach), float(high + reach), cells // 3 + 1).to(column)
+    follow = cells - cells // 3
+    place = torch.linspace(0, len(column) - 1, follow, dtype=torch.float64).to(column)
+    left = place.floor().long().clamp_max(len(column) - 2)
+    along = torch.lerp(column[left], column[left + 1], place - left)
+    return torch.cat((even, along)).unique()
