@@ -1,0 +1,38 @@
+"""What every test relies on: a seed of its own, and the global state left as it was found."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))  # so that tests can share lists of cases: tests.<room>.cases
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    """Each test draws the same numbers, alone or among others."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_global_changes():
+    """A test, or the code it calls, that leaves a global setting changed would change the next."""
+    before = _settings()
+    yield
+    assert _settings() == before
+
+
+def _settings() -> dict[str, object]:
+    from torch.distributions import Distribution
+
+    return {
+        "default dtype": torch.get_default_dtype(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "gradients": torch.is_grad_enabled(),
+        "anomaly mode": torch.is_anomaly_enabled(),
+        "threads": torch.get_num_threads(),
+        "validation of distributions": Distribution._validate_args,
+    }

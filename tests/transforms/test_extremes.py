@@ -1,0 +1,66 @@
+"""Extreme numbers come through finite, and what is not a number stays in its row."""
+
+import pytest
+import torch
+from tests.transforms.cases import BOX, CASES, made
+from tests.transforms.test_gradients import special
+from torch.testing import assert_close
+
+pytestmark = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+directions = pytest.mark.parametrize("direction", ["forward", "inverse"])
+dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+
+
+@directions
+@dtypes
+@pytest.mark.parametrize("spread", [0.0, 0.4, 2.0], ids=["untrained", "trained", "wild"])
+def test_extreme_points_give_finite_answers(case, direction, dtype, spread):
+    transform = made(case, 3, 2, dtype, spread)
+    x = special(3, dtype)
+    context = torch.zeros(2, dtype=dtype) if transform.context else None
+    z, logdet = getattr(transform, direction)(x, context)
+    assert bool(z.isfinite().all())
+    inside = (x.abs() <= BOX).all(-1)
+    if case.outside == "nothing":
+        assert bool((logdet[~inside] == -torch.inf).all())
+        logdet = logdet[inside]
+    assert bool(logdet.isfinite().all())
+
+
+@directions
+@dtypes
+def test_an_extreme_context_gives_finite_answers(case, direction, dtype):
+    transform = made(case, 3, 2, dtype)
+    context = torch.tensor([[1e6, -1e6], [1e30, 0.0], [1e-40, -1e-40]], dtype=dtype)
+    x = torch.linspace(-1, 1, 3, dtype=dtype).expand(3, 3)
+    z, logdet = getattr(transform, direction)(x, context if transform.context else None)
+    assert bool(z.isfinite().all())
+    assert bool(logdet.isfinite().all())
+
+
+@directions
+def test_far_rows_come_back(case, direction):
+    """A row a million away is far, not lost: in float64 it returns to nine digits and more."""
+    if case.outside != "line":
+        pytest.skip("there is no far away")
+    transform = made(case, 3, 2)
+    x = special(3, torch.float64)
+    context = torch.zeros(2, dtype=torch.float64) if transform.context else None
+    there = getattr(transform, direction)(x, context)
+    other = "inverse" if direction == "forward" else "forward"
+    back = getattr(transform, other)(there[0], context)
+    assert_close(back[0], x, atol=1e-6, rtol=1e-9)
+
+
+@directions
+def test_not_a_number_stays_one_and_stays_in_its_row(case, direction):
+    transform = made(case, 3, 2)
+    x = torch.full((3, 3), 0.5, dtype=torch.float64)
+    context = torch.zeros(2, dtype=torch.float64) if transform.context else None
+    clean = getattr(transform, direction)(x, context)
+    x[1, 2] = torch.nan
+    z, logdet = getattr(transform, direction)(x, context)
+    assert bool(z[1].isnan().any())
+    for i in (0, 2):
+        assert_close(z[i], clean[0][i], atol=1e-12, rtol=0)
+        assert_close(logdet[i], clean[1][i], atol=1e-12, rtol=0)

@@ -1,0 +1,24 @@
+"""Before training a transform is the identity, whatever the context says."""
+
+import pytest
+import torch
+from tests.transforms.cases import CASES
+from torch.testing import assert_close
+
+# What is fitted to data or reorders the features is no identity, nor made of such.
+FIXED = {"linear-standardize", "linear-actnorm", "linear-permutation", "linear-reverse", "compose"}
+TRAINED = [case for case in CASES if case.name not in FIXED]
+
+
+@pytest.mark.parametrize("case", TRAINED, ids=lambda case: case.name)
+@pytest.mark.parametrize("features", [1, 2, 7])
+@pytest.mark.parametrize("context", [0, 2])
+def test_before_training_it_is_the_identity(case, features, context):
+    transform = case.build(features, context if case.conditional else 0).double()
+    far = {"line": 100.0, "circle": 3.4, "nothing": 3.4}[case.outside]
+    x = torch.linspace(-far, far, 40 * features, dtype=torch.float64).reshape(40, features)
+    c = torch.randn(40, context, dtype=torch.float64) if transform.context else None
+    for direction in ("forward", "inverse"):
+        z, logdet = getattr(transform, direction)(x, c)
+        assert_close(z, x, atol=1e-12, rtol=1e-14)
+        assert_close(logdet, torch.zeros_like(logdet), atol=1e-12, rtol=0)
