@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pushforward.errors import ArgumentError, InputTypeError
 from pushforward.objectives.likelihood import Batch, MaximumLikelihood, Objective
@@ -161,20 +162,32 @@ def fit(
             seed=seed,
             autocast=torch.bfloat16 if precision == "bfloat16" else None,
         )
-        loop = _build(module, sources, plan, chosen, optimizer, place, compile)
-        loop.folder, loop.callbacks = folder, callbacks
-        loop.history.settings = settings
-        return _run(loop, resume, progress)
+        with _compiling(module) if compile else nullcontext(module) as call:
+            loop = _build(module, call, sources, plan, chosen, optimizer, place)
+            loop.folder, loop.callbacks = folder, callbacks
+            loop.history.settings = settings
+            return _run(loop, resume, progress)
+
+
+@contextmanager
+def _compiling(module: LossModule) -> Iterator[Callable[..., Tensor]]:
+    from torch.distributions import Distribution
+
+    before: bool = Distribution._validate_args
+    try:
+        yield torch.compile(module)
+    finally:  # compiling switches these checks off, for the caller's distributions, too
+        Distribution.set_default_validate_args(before)
 
 
 def _build(
     module: LossModule,
+    call: Callable[..., Tensor],
     sources: Sources,
     plan: Plan,
     chosen: Settings,
     builder: OptimizerBuilder | None,
     device: torch.device,
-    compile: bool,
 ) -> Loop:
     parameters = [p for p in module.parameters() if p.requires_grad]
     history = History()
@@ -183,7 +196,7 @@ def _build(
     trained = parameters or [nn.Parameter(torch.zeros((), device=device))]
     return Loop(
         module=module,
-        call=torch.compile(module) if compile else module,
+        call=call,
         batches=sources.batches,
         validation=sources.validation,
         optimizer=GuardedOptimizer(build_optimizer(trained, builder, chosen.lr), plan.steps),
