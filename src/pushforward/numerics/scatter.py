@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,8 +64,10 @@ class Scatter:
         self.count = total
         return self
 
-    def dependences(self, tolerance: float = 1e-10) -> list[Dependence]:
-        """Columns that the columns before them determine linearly.
+    def dependences(
+        self, tolerance: float = 1e-10, order: Sequence[int] | None = None
+    ) -> list[Dependence]:
+        """Columns that the columns before them, in ``order`` or as they stand, determine linearly.
 
         A column counts as determined where its regression on the independent columns before it
         leaves less than ``tolerance`` of its variance: 1e-10 is a residual of 1e-5 standard
@@ -79,7 +82,9 @@ class Scatter:
         correlation = self.covariance / torch.outer(scale, scale)
         chosen: list[int] = []
         found = []
-        for column in torch.nonzero(scale > 0).flatten().tolist():
+        for column in range(len(scale)) if order is None else order:
+            if scale[column] == 0:
+                continue
             with_chosen = correlation[chosen, column]
             within = correlation[chosen][:, chosen]
             weights = torch.linalg.solve(within, with_chosen) if chosen else with_chosen

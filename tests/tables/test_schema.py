@@ -1,0 +1,336 @@
+"""The schema says what a table holds; whatever is wrong with it is said once, clearly."""
+
+import numpy as np
+import pandas
+import polars as pl
+import pytest
+import torch
+
+from pushforward.data import cms_dimuon, open_table, write_table
+from pushforward.errors import ArgumentError, DataError, ModelFileError
+from pushforward.tables import Schema, infer_schema, load_matrix, match
+
+
+def numbers(rows=100, columns="abc", seed=0):
+    values = np.random.default_rng(seed).standard_normal((rows, len(columns)))
+    return {name: values[:, place] for place, name in enumerate(columns)}
+
+
+def with_value(row, value, name="b", **options):
+    table = numbers(**options)
+    table[name] = table[name].copy()
+    table[name][row] = value
+    return table
+
+
+def test_statistics_are_those_of_the_rows():
+    table = numbers()
+    schema = infer_schema(table)
+    assert schema.names == schema.features == ("a", "b", "c")
+    assert (schema.rows_read, schema.rows_dropped) == (100, 0)
+    for column in schema.columns:
+        x = table[column.name]
+        assert (column.low, column.high, column.dtype) == (x.min(), x.max(), "Float64")
+        assert np.isclose(column.mean, x.mean(), rtol=1e-12, atol=1e-15)
+        assert np.isclose(column.std, x.std(), rtol=1e-12)
+        assert (column.unique, column.atoms, column.offset, column.treatment) == (100, (), 0.0, "")
+
+
+def test_the_schema_does_not_depend_on_how_the_table_is_cut(tmp_path):
+    table = pl.DataFrame(numbers(1000))
+    for place in range(4):
+        write_table(table[place * 250 : (place + 1) * 250], tmp_path / f"{place}.parquet")
+    whole, parts = infer_schema(table), infer_schema(tmp_path)
+    for one, two in zip(whole.columns, parts.columns, strict=True):
+        assert (one.low, one.high, one.unique) == (two.low, two.high, two.unique)
+        assert np.allclose([one.mean, one.std], [two.mean, two.std], rtol=1e-12, atol=1e-15)
+
+
+def test_roles_of_columns():
+    table = numbers(columns="abcde")
+    table["e"] = np.abs(table["e"])
+    schema = infer_schema(table, context=["b", "a"], weights="e")
+    assert (schema.features, schema.context, schema.weights) == (("c", "d"), ("b", "a"), "e")
+    assert schema.names == ("c", "d", "b", "a")
+    x, context, weights = load_matrix(table, schema, dtype=torch.float64)
+    assert np.array_equal(x, np.stack([table["c"], table["d"]], 1))
+    assert np.array_equal(context, np.stack([table["b"], table["a"]], 1))
+    assert np.array_equal(weights, table["e"])
+    assert load_matrix(table, schema, weights=False)[2] is None
+    assert infer_schema(table, columns=["d", "a"]).features == ("d", "a")
+
+
+def test_json_round_trip_is_strict_and_equal():
+    table = {**numbers(columns="ab"), "t": 1.7e9 + np.arange(100.0)}
+    table["a"] = np.where(np.arange(100) % 3 == 0, 0.0, table["a"])
+    with pytest.warns(UserWarning, match="repeated values in 'a'"):
+        schema = infer_schema(table, context=["b"], missing="drop")
+    assert Schema.from_json(schema.to_json()) == schema
+    assert Schema.from_dict(schema.to_dict()) == schema
+    assert schema != infer_schema(table, columns=["b", "t"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nonsense", "no JSON"),
+        ("{}", "columns"),
+        ('{"columns": [], "colour": 1}', "unknown field 'colour'"),
+        ('{"columns": [{"name": "a"}]}', "missing"),
+        ('{"columns": 3}', "not iterable"),
+    ],
+)
+def test_a_foreign_schema_is_refused_with_its_reason(text, message):
+    with pytest.raises(ModelFileError, match=message):
+        Schema.from_json(text)
+
+
+def test_printing_names_every_column_and_what_was_done_to_it():
+    table = {**numbers(columns="a"), "n": np.arange(100) ** 2, "t": 1.7e9 + np.arange(100.0)}
+    schema = infer_schema(table, columns=["a", "t"], context=["n"])
+    text = str(schema)
+    assert "100 rows used" in text
+    assert len(schema.rows()) == 3
+    assert all(len(row) == len(Schema.HEADER) for row in schema.rows())
+    assert "whole numbers taken as real numbers" in text
+    assert "subtracted before rounding to float32" in text
+    # Ends of a far-off narrow range are told apart.
+    assert {"1700000000", "1700000099"} <= set(schema.rows()[1])
+
+
+class TestOffset:
+    def test_unix_times_keep_their_seconds_in_float32(self):
+        seconds = 1.7e9 + np.random.default_rng(0).uniform(0, 1e5, 200).round(1)
+        schema = infer_schema({"t": seconds})
+        offset = schema.columns[0].offset
+        assert abs(offset - seconds.mean()) < 1e5
+        assert offset % 1e5 == 0
+        x, _, _ = load_matrix({"t": seconds}, schema)
+        assert x.dtype == torch.float32
+        # 1e5 in float32 has steps of 2 ** -7.
+        assert np.abs(x[:, 0].double().numpy() + offset - seconds).max() <= 2.0**-8
+        direct = seconds.astype(np.float32).astype(float)
+        assert np.abs(direct - seconds).max() > 10
+
+    @pytest.mark.parametrize("centre", [-3e4, 7.123456e3, 1e-3])
+    def test_small_units_and_negative_means(self, centre):
+        spread = abs(centre) * 1e-5
+        values = centre + spread * np.random.default_rng(0).standard_normal(100)
+        column = infer_schema({"v": values}).columns[0]
+        assert 0 < abs(column.offset - centre) < 10 * spread or column.offset == centre
+        assert len(repr(column.offset)) < 12
+
+    def test_a_column_that_float32_resolves_is_left_alone(self):
+        values = 900.0 + np.random.default_rng(0).standard_normal(100)
+        assert infer_schema({"v": values}).columns[0].offset == 0.0
+
+
+def refusal(table, **options):
+    with pytest.raises(DataError) as caught:
+        infer_schema(table, **options)
+    lines = str(caught.value).split("\n")
+    assert all(line.startswith("DATA: ") and line.endswith((".", "?")) for line in lines)
+    return lines
+
+
+class TestRefusals:
+    def test_text_is_named_with_its_row_and_the_columns_that_remain(self, tmp_path):
+        table = pl.DataFrame(
+            {**numbers(30), "city": ["1"] * 20 + ["Oslo"] * 10, "my id": ["x"] * 30}
+        )
+        write_table(table, tmp_path / "t.csv")
+        (line,) = refusal(tmp_path / "t.csv")
+        assert f"'city' holds text ('Oslo' in row 21 of {tmp_path}/t.csv)" in line
+        assert "'my id' holds text ('x' in row 1" in line
+        assert "--columns a,b,c" in line
+        assert infer_schema(tmp_path / "t.csv", columns=["a", "b", "c"]).rows_read == 30
+
+    def test_dates_and_numbers_in_quotes(self):
+        table = {**numbers(30, "a"), "s": [str(i) for i in range(30)]}
+        assert "'s' holds numbers written as text" in refusal(table)[0]
+        days = pl.DataFrame(
+            {"d": pl.date_range(pl.date(2026, 1, 1), pl.date(2026, 1, 30), eager=True)}
+        )
+        assert "'d' holds dates or times (Date)" in refusal(days)[0]
+        assert "holds List" in refusal(pl.DataFrame({"l": [[1.0]] * 30}))[0]
+
+    def test_missing_and_infinite_values_each_get_a_sentence(self, tmp_path):
+        table = with_value([4, 7], np.nan)
+        table["c"][60] = -np.inf
+        missing, infinite = refusal(table)
+        assert "column 'b' has 2 missing values, the first in row 5;" in missing
+        assert "column 'c' has 1 infinite value, the first in row 61;" in infinite
+        assert "--missing drop" in missing
+        frame = pl.DataFrame(table).with_columns(pl.col("b").fill_nan(None))
+        assert refusal(frame) == [missing, infinite]
+        write_table(frame, tmp_path / "t.csv")
+        assert f"row 5 of {tmp_path}/t.csv" in refusal(tmp_path / "t.csv")[0]
+
+    def test_columns_that_are_not_used_may_hold_anything(self):
+        assert infer_schema(with_value(3, np.nan), columns=["a"], context=["c"]).rows_dropped == 0
+
+    def test_a_column_of_gaps_only(self):
+        assert "30 missing values" in refusal({**numbers(30), "g": [None] * 30})[0]
+
+    def test_constant_columns(self):
+        (line,) = refusal({**numbers(), "k": np.full(100, 3.5)})
+        assert "'k' has the value 3.5 in all 100 rows" in line
+        assert "--columns a,b,c" in line
+        assert "'k'" in refusal({**numbers(), "k": np.full(100, 3.5)}, context=["k"])[0]
+
+    def test_too_few_rows(self):
+        (line,) = refusal(numbers(19))
+        assert "there are 19 rows, expected at least 20" in line
+        assert infer_schema(numbers(20)).rows_read == 20
+        (line,) = refusal(with_value(3, np.nan, rows=20), missing="drop")
+        assert "19 rows (20 less 1 with missing values)" in line
+
+    def test_numbers_beyond_float32(self):
+        assert "change its unit" in refusal(with_value(3, 1e300))[0]
+        assert "change its unit" in refusal({"a": numbers()["a"] * 1e-40})[0]
+
+    def test_unknown_names_are_answered_with_the_nearest(self):
+        table = {"alpha": numbers()["a"], "beta": numbers()["b"]}
+        lines = refusal(table, columns=["alhpa"], context=["bta"], weights="w")
+        assert "--columns names 'alhpa', which is no column. Did you mean 'alpha'?" in lines[0]
+        assert "--context names 'bta', which is no column. Did you mean 'beta'?" in lines[1]
+        assert "--weights names 'w', which is no column. There are: alpha, beta." in lines[2]
+
+    def test_one_column_has_one_part(self):
+        assert "'a' is named twice" in refusal(numbers(), columns=["a", "b"], context=["a"])[0]
+        assert "'a' is named twice" in refusal(numbers(), columns=["a", "a"])[0]
+        assert "no column is left" in refusal(numbers(columns="a"), context=["a"])[0]
+
+    def test_an_unnamed_column_is_refused_where_it_is_used(self, tmp_path):
+        pandas.DataFrame(numbers()).to_csv(tmp_path / "t.csv")
+        (line,) = refusal(tmp_path / "t.csv")
+        assert "column 1 has no name" in line
+        assert "--columns a,b,c" in line
+        assert infer_schema(tmp_path / "t.csv", columns=["a"]).names == ("a",)
+
+    @pytest.mark.parametrize(
+        ("row", "value", "message"),
+        [
+            (6, -1.0, "the weights in column 'w' are negative in 1 rows, the first is row 7"),
+            (6, np.nan, "column 'w' has 1 missing value, the first in row 7"),
+            (slice(None), 0.0, "the weights in column 'w' are all zero"),
+        ],
+    )
+    def test_weights(self, row, value, message):
+        weights = np.ones(100)
+        weights[row] = value
+        assert message in refusal({**numbers(), "w": weights}, weights="w")[0]
+
+    def test_missing_is_refuse_or_drop(self):
+        with pytest.raises(ArgumentError, match="'refuse' or 'drop'"):
+            infer_schema(numbers(), missing="mean")
+
+    def test_an_option_with_blanks_is_quoted_for_the_shell(self):
+        table = {"my x": numbers()["a"], "t": ["u"] * 100}
+        assert "--columns 'my x'" in refusal(table)[0]
+
+
+class TestDrop:
+    def test_rows_are_dropped_and_counted(self, tmp_path):
+        table = with_value([4, 7], np.nan)
+        table["c"][60] = np.inf
+        keep = np.setdiff1d(np.arange(100), [4, 7, 60])
+        frame = pl.DataFrame(table)
+        write_table(frame[:50], tmp_path / "1.parquet")
+        write_table(frame[50:], tmp_path / "2.parquet")
+        for source in (table, frame, tmp_path):
+            schema = infer_schema(source, missing="drop")
+            assert (schema.rows_read, schema.rows_dropped, schema.missing) == (100, 3, "drop")
+            x, context, weights = load_matrix(source, schema, dtype=torch.float64)
+            assert (context, weights) == (None, None)
+            assert np.array_equal(x, np.stack([table[n][keep] for n in "abc"], 1))
+        assert "3 dropped" in str(schema)
+
+    def test_statistics_are_of_the_rows_that_stay(self):
+        assert infer_schema(with_value(3, np.inf), missing="drop").column("b").high < 10
+
+
+class TestLoading:
+    def test_columns_are_found_by_name_in_any_order(self):
+        table = numbers()
+        schema = infer_schema(table)
+        other = {"z": ["text"] * 100, **{name: table[name] for name in "cab"}}
+        assert torch.equal(load_matrix(other, schema)[0], load_matrix(table, schema)[0])
+        assert match(tuple(other), schema).columns == ("a", "b", "c")
+        assert "the column 'z' is ignored" in match(tuple(other), schema).note
+        assert "'y', 'z' are ignored" in match(("y", "z", "a", "b", "c"), schema).note
+        assert match(("a", "b", "c"), schema).note == ""
+
+    def test_missing_columns_are_refused_with_the_nearest_name(self):
+        schema = infer_schema({"alpha": numbers()["a"], "beta": numbers()["b"]})
+        with pytest.raises(DataError, match=r"'alpha'.*missing\. Did you mean 'Alpha'"):
+            match(["Alpha", "beta"], schema)
+        with pytest.raises(DataError) as caught:
+            match(["x0"], schema)
+        assert len(str(caught.value).split("\n")) == 2
+
+    def test_gaps_and_text_name_their_place(self):
+        schema = infer_schema(numbers())
+        with pytest.raises(DataError, match="'b' has a missing value in row 4"):
+            load_matrix(with_value(3, np.nan), schema)
+        with pytest.raises(DataError, match="'b' has an infinite value in row 4"):
+            load_matrix(with_value(3, np.inf), schema)
+        with pytest.raises(DataError, match=r"'b' holds text \('u' in row 1\)"):
+            load_matrix({**numbers(), "b": ["u"] * 100}, schema)
+
+    @pytest.mark.parametrize("extension", [".csv", ".parquet", ".arrow", ".npz"])
+    def test_every_format_gives_the_same_tensors(self, tmp_path, extension):
+        frame = pl.DataFrame(numbers()).cast(pl.Float32)
+        write_table(frame, tmp_path / f"t{extension}")
+        source = open_table(tmp_path / f"t{extension}")
+        schema = infer_schema(source)
+        assert np.array_equal(load_matrix(source, schema)[0].numpy(), frame.to_numpy())
+
+    def test_whole_numbers_and_truth_values_are_taken_as_numbers(self):
+        table = {"n": np.arange(40), "t": np.arange(40) % 3 == 0}
+        schema = infer_schema(table)
+        assert [column.treatment for column in schema.columns] == [
+            "whole numbers taken as real numbers",
+            "true and false taken as 1 and 0",
+        ]
+        assert load_matrix(table, schema)[0][:4].tolist() == [[0, 1], [1, 0], [2, 0], [3, 1]]
+
+    def test_the_kind_of_frame_is_remembered(self):
+        frame = pandas.DataFrame(numbers())
+        assert infer_schema(frame).native == "pandas"
+        assert infer_schema(pl.from_pandas(frame).to_arrow()).native == "arrow"
+        assert infer_schema(numbers()).native == "polars"
+
+
+class TestWarnings:
+    def test_linear_dependence_names_the_columns(self):
+        table = numbers()
+        table["sum"] = table["a"] - 2 * table["c"]
+        with pytest.warns(UserWarning, match="'sum' is a linear combination of 'a', 'c'"):
+            infer_schema(table)
+
+    def test_a_feature_that_the_context_determines(self):
+        table = numbers()
+        table["d"] = 3 * table["a"] + 1
+        with pytest.warns(UserWarning, match="'a' is a linear combination of 'd'"):
+            infer_schema(table, context=["d"])
+
+    def test_context_columns_may_depend_on_each_other(self):
+        table = numbers()
+        table["d"] = 3 * table["a"] + 1
+        assert infer_schema(table, context=["a", "d"]).features == ("b", "c")
+
+    def test_atoms_of_the_packaged_table(self):
+        frame = cms_dimuon()
+        with pytest.warns(UserWarning, match="repeated values in 'iso1'"):
+            schema = infer_schema(frame, columns=["pt1", "iso1"])
+        ((value, share),) = schema.column("iso1").atoms
+        assert value == 0.0
+        assert abs(share - (frame["iso1"] == 0).mean()) < 2e-3
+        assert "an atom" in schema.column("iso1").treatment
+        assert schema.column("pt1").atoms == ()
+
+    def test_the_kinematic_columns_are_clean(self):
+        schema = infer_schema(cms_dimuon(["pt1", "eta1", "phi1", "pt2", "eta2", "phi2"]))
+        assert schema.rows_read == 10583
+        assert {column.treatment for column in schema.columns} == {""}
