@@ -41,8 +41,10 @@ class Frequent:
         """Take in values, ``(n,)``, a tensor or an array."""
         for values in torch.split(torch.as_tensor(x).detach(), 65536):
             kept = values.to(device="cpu", dtype=torch.float64).numpy()
-            self._add(*numpy.unique(kept, return_counts=True))
-            self.count += len(kept)
+            if len(kept):
+                # Numbers of a continuous column fall away here, before the costlier merging.
+                self._add(*self._prune(*_tally(kept)))
+                self.count += len(kept)
         return self
 
     def merge(self, other: Frequent) -> Frequent:
@@ -63,12 +65,31 @@ class Frequent:
 
     def _add(self, values: NDArray[numpy.float64], counts: NDArray[numpy.int64]) -> None:
         both = numpy.concatenate([self._values, values])
-        self._values, places = numpy.unique(both, return_inverse=True)
-        summed = numpy.zeros(len(self._values), dtype=numpy.int64)
+        merged, places = numpy.unique(both, return_inverse=True)
+        summed = numpy.zeros(len(merged), dtype=numpy.int64)
         numpy.add.at(summed, places.reshape(-1), numpy.concatenate([self._counts, counts]))
-        self._counts = summed
-        if len(self._values) > self.size:
-            cut = int(numpy.partition(summed, -self.size - 1)[-self.size - 1])
-            keep = summed > cut
-            self._values, self._counts = self._values[keep], summed[keep] - cut
-            self.error += cut
+        self._values, self._counts = self._prune(merged, summed)
+
+    def _prune(
+        self, values: NDArray[numpy.float64], counts: NDArray[numpy.int64]
+    ) -> tuple[NDArray[numpy.float64], NDArray[numpy.int64]]:
+        """Keep at most ``size`` values; a cut by c takes c from size + 1 values or more."""
+        if len(values) <= self.size:
+            return values, counts
+        # Where most counts are 1, selecting among all of them would be slow.
+        many = counts[counts > 1]
+        cut = (
+            int(numpy.partition(many, -self.size - 1)[-self.size - 1])
+            if (len(many) > self.size)
+            else 1
+        )
+        self.error += cut
+        keep = counts > cut
+        return values[keep], counts[keep] - cut
+
+
+def _tally(values: NDArray[numpy.float64]) -> tuple[NDArray[numpy.float64], NDArray[numpy.int64]]:
+    """The different values and how often each occurs."""
+    ordered = numpy.sort(values)
+    starts = numpy.flatnonzero(numpy.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    return ordered[starts], numpy.diff(starts, append=len(ordered))
