@@ -1,0 +1,47 @@
+# Two commands do everything on a machine with Python, git and a C compiler:
+#     make demo      make test
+# Another Python:    make test PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: demo test lint types mutations benchmarks clean help
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(READY) ## Learn the packaged table of particle collisions and show that it was learned
+	@$(BIN)/pushforward demo --out demo
+
+test: $(READY) ## All tests and the examples in the documentation
+	@$(BIN)/python -m pytest
+
+lint: $(READY) ## Style
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(READY) ## Types
+	@$(BIN)/mypy
+
+mutations: $(READY) ## Break the mathematics in many ways: the tests must notice each
+	@$(BIN)/python tests/mutations.py
+
+benchmarks: $(READY) ## Compare with other libraries (needs PUSHFORWARD_DATA, takes long)
+	@$(BIN)/python benchmarks/fidelity.py
+	@$(BIN)/python benchmarks/tables.py
+
+clean: ## Remove what the other targets made
+	@rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last, so that an installation that broke off is begun again.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, $(PYTHON) is %d.%d; try make PYTHON=python3.12" % sys.version_info[:2])'
+	@echo "Installing into $(VENV) (once; PyTorch is large) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@
