@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pushforward.transforms.base import Transform
-from pushforward.transforms.linear.matrix import apply_matrix, solve_lower, solve_upper, spread
+from pushforward.transforms.linear.matrix import (
+    apply_matrix,
+    full_precision,
+    solve_lower,
+    solve_upper,
+    spread,
+)
 
 __all__ = ["LU"]
 
@@ -58,7 +64,7 @@ class LU(Transform):
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         lower, upper, diagonal = self._factors()
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             matrix = lower @ upper
         return apply_matrix(x, matrix, self.shift), spread(diagonal.log().sum(), x)
 

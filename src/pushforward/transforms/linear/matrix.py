@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["apply_matrix", "solve_lower", "solve_upper", "spread"]
+__all__ = ["apply_matrix", "full_precision", "solve_lower", "solve_upper", "spread"]
+
+
+def full_precision(x: Tensor) -> AbstractContextManager[object]:
+    """Autocast switched off where x lives; some devices, such as ``meta``, have none."""
+    if torch.amp.is_autocast_available(x.device.type):
+        return torch.autocast(x.device.type, enabled=False)
+    return nullcontext()
 
 
 def apply_matrix(x: Tensor, matrix: Tensor, shift: Tensor | None = None) -> Tensor:
     """``matrix @ x + shift`` for each row, never in half precision: it is part of a density."""
-    with torch.autocast(x.device.type, enabled=False):
+    with full_precision(x):
         return functional.linear(x, matrix, shift)
 
 
