@@ -26,13 +26,10 @@ def _nothing_global_changes():
 
 
 def _settings() -> dict[str, object]:
-    from torch.distributions import Distribution
-
     return {
         "default dtype": torch.get_default_dtype(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "gradients": torch.is_grad_enabled(),
         "anomaly mode": torch.is_anomaly_enabled(),
         "threads": torch.get_num_threads(),
-        "validation of distributions": Distribution._validate_args,
     }

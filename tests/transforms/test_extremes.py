@@ -20,10 +20,10 @@ def test_extreme_points_give_finite_answers(case, direction, dtype, spread):
     context = torch.zeros(2, dtype=dtype) if transform.context else None
     z, logdet = getattr(transform, direction)(x, context)
     assert bool(z.isfinite().all())
-    inside = (x.abs() <= BOX).all(-1)
+    assert not bool(logdet.isnan().any())
     if case.outside == "nothing":
-        assert bool((logdet[~inside] == -torch.inf).all())
-        logdet = logdet[inside]
+        assert bool((logdet[(x.abs() > BOX * (1.0 + 1e-6)).any(-1)] == -torch.inf).all())
+        logdet = logdet[(x.abs() <= BOX).all(-1)]
     assert bool(logdet.isfinite().all())
 
 
@@ -40,7 +40,7 @@ def test_an_extreme_context_gives_finite_answers(case, direction, dtype):
 
 @directions
 def test_far_rows_come_back(case, direction):
-    """A row a million away is far, not lost: in float64 it returns to nine digits and more."""
+    """A row a million away is far, not lost: in float64 it returns to nine digits of its size."""
     if case.outside != "line":
         pytest.skip("there is no far away")
     transform = made(case, 3, 2)
@@ -49,7 +49,8 @@ def test_far_rows_come_back(case, direction):
     there = getattr(transform, direction)(x, context)
     other = "inverse" if direction == "forward" else "forward"
     back = getattr(transform, other)(there[0], context)
-    assert_close(back[0], x, atol=1e-6, rtol=1e-9)
+    error = (back[0] - x).abs() / (1.0 + x.abs().amax(-1, keepdim=True))
+    assert_close(error, torch.zeros_like(error), atol=1e-9, rtol=0)
 
 
 @directions
