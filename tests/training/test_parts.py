@@ -98,6 +98,7 @@ def _parameters():
 
 
 BUILDERS = {
+    "flagged": lambda ps: torch.optim.AdamW(ps, lr=0.1, weight_decay=0.1, fused=True),
     "fused": lambda ps: torch.optim.AdamW(ps, lr=0.1, weight_decay=0.1, fused=True),
     "plain": lambda ps: torch.optim.AdamW(ps, lr=0.1, weight_decay=0.1),
     "momentum": lambda ps: torch.optim.SGD(ps, lr=0.1, momentum=0.9),
@@ -116,7 +117,7 @@ def _state(optimizer, parameters):
 def test_a_step_that_is_not_finite_changes_nothing(kind, bad):
     parameters = _parameters()
     optimizer = BUILDERS[kind](parameters)
-    guarded = GuardedOptimizer(optimizer, steps=100)
+    guarded = GuardedOptimizer(optimizer, steps=100, flagged=kind == "flagged")
 
     def loss():
         return sum(p.square().sum() for p in parameters)
@@ -148,7 +149,8 @@ def test_the_gradient_is_clipped_by_its_global_norm(kind):
     clipped, scaled = _parameters(), _parameters()
     gradients = [100 * torch.ones_like(p) for p in clipped]
     norm = math.sqrt(sum(float(g.square().sum()) for g in gradients))
-    guarded = GuardedOptimizer(BUILDERS[kind](clipped), steps=1, clip=2.0)
+    flagged = kind == "flagged"
+    guarded = GuardedOptimizer(BUILDERS[kind](clipped), steps=1, clip=2.0, flagged=flagged)
     by_hand = BUILDERS[kind](scaled)
     for p, q, g in zip(clipped, scaled, gradients, strict=True):
         p.grad, q.grad = g.clone(), g * 2.0 / norm

@@ -262,9 +262,13 @@ def _settle_precision(flow: Flow, precision: str) -> torch.dtype:
 
 
 def _context_width(flow: Flow) -> int | None:
+    """Width of the context that comes in, if it is known: an embedding may change it."""
     if flow.context == 0:
         return 0
-    return flow.context if getattr(flow, "embed", None) is None else None
+    if flow.embed is None:
+        return flow.context
+    width = getattr(flow.embed, "features", None)
+    return width if isinstance(width, int) else None
 
 
 def _choose_device(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -77,23 +78,34 @@ class GuardedOptimizer:
     """An optimizer with its schedule, its clipping, and its guard against what is not finite.
 
     Where loss or gradient norm is not finite, nothing changes: neither parameters nor moments,
-    weight decay or the optimizer's own count of steps. A fused optimizer is told so by a flag
-    on the device (the one that gradient scalers use), so that nobody waits for the device;
-    another optimizer is asked to step or not, which on a GPU waits once a step.
+    weight decay or the optimizer's own count of steps. On a GPU a fused optimizer is told so by
+    a flag on the device (the one that gradient scalers use), so that nobody waits for the device;
+    another optimizer is asked to step or not, which waits once a step. On the CPU asking is free.
 
     Args:
         optimizer: what it drives.
         steps: steps of the run, for the schedule.
         clip: largest norm of the whole gradient.
+        flagged: whether to use the flag; by default where the optimizer knows it and asking
+            costs time.
     """
 
-    def __init__(self, optimizer: Optimizer, steps: int, clip: float = CLIP):
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        steps: int,
+        clip: float = CLIP,
+        flagged: bool | None = None,
+    ):
         self.optimizer = optimizer
         self.steps = steps
         self.clip = clip
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self._peaks = [float(group["lr"]) for group in optimizer.param_groups]
-        self._takes_flag = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+        if flagged is None:
+            knows = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+            flagged = knows and self._parameters[0].device.type != "cpu"
+        self._flagged = flagged
 
     def lr(self, step: int) -> float:
         """Learning rate of the first parameter group at this step."""
@@ -117,20 +129,19 @@ class GuardedOptimizer:
         if not gradients:  # the loss reads no parameter: nothing to do, and nothing wrong
             return torch.stack((loss, torch.zeros_like(loss)))
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))).float()
-        finite = torch.isfinite(loss + norm)
-        shrink = (norm / self.clip).clamp(min=1.0)
-        if self._takes_flag:
-            self._step_flagged(shrink, finite)
-        elif bool(finite):
-            torch._foreach_div_(gradients, shrink)
+        if self._flagged:
+            self._step_flagged(norm, torch.isfinite(loss + norm))
+        elif math.isfinite(float(loss)) and math.isfinite(float(norm)):
+            if float(norm) > self.clip:
+                torch._foreach_mul_(gradients, self.clip / norm)
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return torch.stack((loss, norm))
 
-    def _step_flagged(self, shrink: Tensor, finite: Tensor) -> None:
+    def _step_flagged(self, norm: Tensor, finite: Tensor) -> None:
         # The kernel divides gradients by grad_scale: clipping costs no pass of its own.
         optimizer: Any = self.optimizer
-        optimizer.grad_scale = shrink
+        optimizer.grad_scale = (norm / self.clip).clamp(min=1.0)
         optimizer.found_inf = finite.logical_not().float()
         try:
             optimizer.step()
