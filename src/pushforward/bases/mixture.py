@@ -29,6 +29,7 @@ class Mixture(Base):
     Source: none
 
     Example:
+        >>> from pushforward.bases import Normal
         >>> two = Mixture(Normal(1, loc=-2.0), Normal(1, loc=2.0))
         >>> two.log_prob(torch.zeros(1)).detach()
         tensor(-2.9189)
@@ -85,9 +86,10 @@ class Mixture(Base):
         shape = sampled_shape(n, context, self.event_shape)
         batch = shape[: len(shape) - len(self.event_shape)]
         share = torch.softmax(self.logits.detach(), -1)
-        count = max(1, int(torch.Size(batch).numel()))
-        which = torch.multinomial(share, count, replacement=True, generator=generator)
-        which = which.reshape(batch)
+        count = int(torch.Size(batch).numel())
+        # multinomial refuses to draw nothing
+        which = torch.multinomial(share, max(1, count), replacement=True, generator=generator)
+        which = which[:count].reshape(batch)
         draws = [
             component.rsample(n, context if component.context else None, generator=generator)
             if component.context or context is None

@@ -77,13 +77,16 @@ class Wrapped(Base):
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Log-density in nats, -inf outside the support."""
+        if z.numel() == 0:  # constraints of PyTorch cannot check nothing
+            return z.new_zeros(z.shape[: z.ndim - len(self.event_shape)])
         made = self.distribution()
         inside = made.support.check(z)  # a mask of its own event, without raising
         # outside the support some densities give nan: they are asked about a point inside
         safe = torch.where(_last(inside, z), z, self.get_buffer("interior"))
         made._validate_args = False
         value = torch.where(inside, made.log_prob(safe), -torch.inf)
-        return value.reshape(*value.shape[: value.ndim - self._reinterpreted], -1).sum(-1)
+        over = tuple(range(-self._reinterpreted, 0))
+        return value.sum(over) if over else value
 
     def rsample(
         self,
@@ -95,6 +98,8 @@ class Wrapped(Base):
         """Draws, ``(*n, *context_batch, *event_shape)``; with gradients where PyTorch has them."""
         made = self.distribution()
         shape = torch.Size(sampled_shape(n, context, ()))
+        if shape.numel() == 0:  # some distributions refuse to draw nothing
+            return self.get_buffer("interior").new_zeros((*shape, *self.event_shape))
         draw = made.rsample if made.has_rsample else made.sample
         if generator is None:
             return draw(shape)  # type: ignore[no-any-return]

@@ -1,0 +1,233 @@
+"""Laws every base keeps: it is a normalized density, and it draws from that density."""
+
+import math
+
+import pytest
+import torch
+from scipy import stats
+from tests.bases.cases import CASES
+from torch.testing import assert_close
+
+import pushforward.bases
+from pushforward import bases
+from pushforward.errors import ArgumentError, ShapeError
+
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+widths = pytest.mark.parametrize("features", [1, 2, 7], ids=lambda n: f"D{n}")
+
+
+def built(case, features, dtype=torch.float64):
+    return case.build(features).to(dtype)
+
+
+def drawn(base, *shape, seed=0):
+    """Draws from a generator of their own."""
+    return base.rsample(shape, generator=torch.Generator().manual_seed(seed)).detach()
+
+
+def test_every_public_base_has_a_case():
+    covered = {type(case.build(2)).__name__ for case in CASES}
+    assert set(pushforward.bases.__all__) - {"Base", "as_base"} <= covered
+
+
+@every_case
+@widths
+def test_the_density_is_the_one_torch_knows(case, features):
+    base, same = built(case, features), case.same(features)
+    z = drawn(base, 200)
+    assert_close(base.log_prob(z), same.log_prob(z), atol=1e-6, rtol=1e-6)
+    assert base.log_prob(z).shape == (200,)
+
+
+@every_case
+def test_the_density_integrates_to_one_on_a_line(case):
+    base = built(case, 1)
+    z = torch.linspace(-case.reach, case.reach, 400_001, dtype=torch.float64)
+    mass = torch.trapezoid(base.log_prob(z[:, None]).detach().exp(), z)
+    assert float(mass) == pytest.approx(1.0, abs=1e-5 + case.lost)
+
+
+@every_case
+def test_the_density_integrates_to_one_on_a_plane(case):
+    base = built(case, 2)
+    line = torch.linspace(-case.reach, case.reach, 1201, dtype=torch.float64)
+    log_p = base.log_prob(torch.cartesian_prod(line, line)).detach()
+    mass = log_p.exp().sum() * (line[1] - line[0]) ** 2
+    edge = 2e-2 if "uniform" in case.name else 1e-3  # of a box, which cells cross
+    assert float(mass) == pytest.approx(1.0, abs=edge + 2 * case.lost)
+
+
+@every_case
+def test_draws_follow_the_density(case):
+    """Kolmogorov-Smirnov on each feature against draws of torch, at one in a thousand."""
+    torch.manual_seed(5)
+    base, same = built(case, 2), case.same(2)
+    ours, theirs = drawn(base, 4000), same.sample((4000,))
+    directions = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [0.6, -0.8]]).double()
+    for a, b in zip((ours @ directions.mT).T, (theirs @ directions.mT).T, strict=True):
+        assert stats.ks_2samp(a.numpy(), b.numpy()).pvalue > 1e-3
+
+
+@every_case
+@widths
+@pytest.mark.parametrize("n", [(), (3,), (2, 3), (0,)], ids=str)
+def test_draws_have_the_shape_asked_for(case, features, n):
+    base = built(case, features)
+    z = base.rsample(n)
+    assert z.shape == (*n, features)
+    assert z.dtype == torch.float64
+    assert base.log_prob(z).shape == n
+    assert base.log_prob(z).dtype == torch.float64
+
+
+@every_case
+def test_a_number_of_draws_and_a_context_make_the_shape(case):
+    """A base that reads no context still gives a draw for each: (*n, *context_batch, *event)."""
+    base = built(case, 3)
+    if case.name == "flow":
+        pytest.skip("a flow refuses a context that it does not read")
+    assert base.rsample(4).shape == (4, 3)
+    assert base.rsample(4, torch.zeros(5, 2)).shape == (4, 5, 3)
+
+
+@every_case
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_the_dtype_is_kept(case, dtype):
+    base = built(case, 3, dtype)
+    z = base.rsample(4)
+    assert z.dtype == dtype
+    assert base.log_prob(z).dtype == dtype
+
+
+@every_case
+def test_the_same_generator_gives_the_same_draws_and_the_global_state_is_left_alone(case):
+    base = built(case, 2)
+    before = torch.get_rng_state()
+    assert_close(drawn(base, 50, seed=1), drawn(base, 50, seed=1), atol=0, rtol=0)
+    assert not torch.equal(drawn(base, 50, seed=1), drawn(base, 50, seed=2))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@every_case
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_far_points_have_a_density_and_a_gradient(case, dtype):
+    base = built(case, 2, dtype)
+    z = torch.tensor([[0.0, 0.0], [1e6, -1e6], [-1e6, 0.1], [1e-40, 0.0]], dtype=dtype)
+    z.requires_grad_()
+    log_p = base.log_prob(z)
+    assert not bool(log_p.isnan().any())
+    finite = log_p[log_p.isfinite()]
+    weights = [p for p in base.parameters() if p.requires_grad]
+    if finite.requires_grad:
+        for gradient in torch.autograd.grad(finite.sum(), [z, *weights], allow_unused=True):
+            assert gradient is None or bool(gradient.isfinite().all())
+
+
+@every_case
+def test_not_a_number_is_not_a_density(case):
+    log_p = built(case, 2).log_prob(torch.tensor([[0.1, torch.nan], [0.1, 0.2]]).double())
+    assert not bool(log_p[0].isfinite())
+    assert bool(log_p[1].isfinite())
+
+
+@every_case
+def test_every_tensor_moves_with_the_module(case):
+    base = built(case, 3)
+    loose = [
+        f"{name or 'self'}.{key}"
+        for name, module in base.named_modules()
+        for key, value in vars(module).items()
+        if isinstance(value, torch.Tensor)
+    ]
+    assert not loose
+
+
+@every_case
+def test_rows_do_not_see_each_other(case):
+    base = built(case, 3)
+    z = drawn(base, 2, 5)
+    alone = torch.stack([base.log_prob(row) for row in z.reshape(10, 3)]).reshape(2, 5)
+    assert_close(base.log_prob(z), alone, atol=1e-12, rtol=0)
+
+
+@every_case
+def test_draws_carry_gradients_where_the_density_has_weights(case):
+    """Except to the shares of a mixture: the choice of a component is not differentiable."""
+    base = built(case, 2)
+    weights = {name: p for name, p in base.named_parameters() if name != "logits"}
+    if weights:
+        z = base.rsample(50, generator=torch.Generator().manual_seed(0))
+        for gradient in torch.autograd.grad(z.sum(), list(weights.values())):
+            assert bool(gradient.any())
+
+
+def test_learned_parameters_learn():
+    for base in (
+        bases.Normal(2, learn=True),
+        bases.StudentT(2),
+        bases.Mixture(bases.Normal(2, -1.0, learn=True), bases.Normal(2, 2.0, learn=True)),
+    ):
+        weights = list(base.parameters())
+        assert weights
+        gradients = torch.autograd.grad(base.log_prob(torch.randn(50, 2)).sum(), weights)
+        assert all(bool(g.any()) for g in gradients)
+
+
+def test_fixed_parameters_stay_fixed():
+    fixed = (bases.Normal(2), bases.Uniform(2), bases.StudentT(2, learn=False))
+    assert not [p for base in fixed for p in base.parameters()]
+
+
+def test_responsibilities_are_shares():
+    base = built(CASES[3], 2)
+    shares = base.responsibilities(torch.tensor([[-3.0, -2.0], [2.0, 3.0]]).double()).detach()
+    assert_close(shares.sum(-1), torch.ones(2).double(), atol=1e-12, rtol=0)
+    assert float(shares[0, 0]) > 0.99
+    assert float(shares[1, 1]) > 0.99
+
+
+def test_a_distribution_has_no_density_outside_its_support():
+    from torch.distributions import Exponential
+
+    base = bases.as_base(Exponential(torch.ones(2)))
+    z = torch.tensor([[1.0, 1.0], [-1.0, 1.0]]).requires_grad_()
+    log_p = base.log_prob(z)
+    assert log_p.tolist() == [-2.0, -math.inf]
+    assert bool(torch.autograd.grad(log_p[0], z)[0].isfinite().all())
+
+
+@pytest.mark.parametrize(
+    ("build", "kind", "says"),
+    [
+        (lambda: bases.Normal(2, scale=0.0), ArgumentError, "scale is .*expected positive"),
+        (
+            lambda: bases.Normal(2, loc=torch.zeros(3)),
+            ArgumentError,
+            r"expected a number or \(2,\)",
+        ),
+        (lambda: bases.Normal(1, loc=math.nan), ArgumentError, "expected finite numbers"),
+        (lambda: bases.Uniform(1, 1.0, 1.0), ArgumentError, "expected low < high"),
+        (lambda: bases.StudentT(1, df=0.05), ArgumentError, "degrees of freedom above 0.1"),
+        (lambda: bases.Mixture(), ArgumentError, "got no component"),
+        (lambda: bases.Mixture(bases.Normal(1), bases.Normal(2)), ShapeError, "event shapes"),
+        (
+            lambda: bases.Mixture(bases.Normal(1), weights=[-1.0]),
+            ArgumentError,
+            "expected 1 positive numbers",
+        ),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused(build, kind, says):
+    with pytest.raises(kind, match=says):
+        build()
+
+
+def test_discrete_distributions_and_strangers_are_refused():
+    from torch.distributions import Poisson
+
+    from pushforward.errors import InputTypeError
+
+    with pytest.raises(ArgumentError, match="Poisson, which is discrete"):
+        bases.as_base(Poisson(torch.ones(2)))
+    with pytest.raises(InputTypeError, match="base is a str, expected a base, a Flow or a"):
+        bases.as_base("normal")
