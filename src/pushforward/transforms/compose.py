@@ -37,6 +37,7 @@ class Compose(Transform):
     Source: none
 
     Example:
+        >>> from pushforward.transforms import Reverse
         >>> both = Compose(Reverse(3), Reverse(3))
         >>> z, logdet = both(torch.tensor([1.0, 2.0, 3.0]))
         >>> z, logdet
@@ -114,8 +115,9 @@ class Inverse(Transform):
     Source: none
 
     Example:
+        >>> from pushforward.transforms import Diagonal
         >>> z, logdet = Inverse(Diagonal(2))(torch.ones(2))
-        >>> logdet
+        >>> logdet.detach()
         tensor(-0.)
     """
 
