@@ -34,7 +34,8 @@ def compare_histograms(
     Args:
         data: ``(n,)`` numbers.
         model: ``(m,)`` numbers.
-        low, high: range of the axis; by default the data's central 99.8 %.
+        low: lower end of the axis; by default the data's quantile 0.001.
+        high: upper end; by default the quantile 0.999.
         bins: number of bins.
         xlabel: what the numbers are, with their unit.
         labels: names of the two.
@@ -61,13 +62,17 @@ def compare_histograms(
     ends = numpy.quantile(data, [0.001, 0.999])
     low, high = ends[0] if low is None else low, ends[1] if high is None else high
     if not low < high:
-        raise ArgumentError(f"compare_histograms: the range is {low} to {high}, expected low < high.")
+        raise ArgumentError(
+            f"compare_histograms: the range is {low} to {high}, expected low < high."
+        )
     edges = numpy.linspace(low, high, bins + 1)
     axes = new_axes() if axes is None else axes
     counts = numpy.histogram(data, edges)[0]
     per_count = 1.0 / (data.size * (edges[1] - edges[0]))
     height, error = counts * per_count, numpy.sqrt(counts) * per_count
-    axes.stairs(height, edges, fill=True, color=DATA, alpha=0.45, label=labels[0])
+    axes.stairs(
+        height, edges, fill=True, color=DATA, alpha=0.45, label=f"{labels[0]}, ± 1 standard error"
+    )
     axes.fill_between(
         edges,
         numpy.append(height - error, (height - error)[-1]),
@@ -76,7 +81,6 @@ def compare_histograms(
         color=DATA,
         alpha=0.6,
         linewidth=0,
-        label="± 1 standard error",
     )
     drawn = numpy.histogram(model, edges)[0] / (model.size * (edges[1] - edges[0]))
     axes.stairs(drawn, edges, color=MODEL, linewidth=1.6, label=labels[1])

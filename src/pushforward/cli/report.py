@@ -1,0 +1,159 @@
+"""What `fit`, `demo` and `info` say of a table, a model and a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pushforward.cli.screen import count, duration, size_of, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pushforward.flows import Flow
+    from pushforward.tables import Schema, TableFlow
+    from pushforward.training import History
+
+__all__ = [
+    "arguments_text",
+    "facts_of",
+    "parameters_of",
+    "print_choice",
+    "print_figures",
+    "print_result",
+    "print_run",
+    "print_schema",
+    "print_source",
+]
+
+_COLUMNS = 24  # columns that are listed; more would push everything else off the screen
+
+
+def print_source(screen: Console, data: str, schema: Schema) -> None:
+    """What was read."""
+    used = schema.rows_read - schema.rows_dropped
+    parts = [f"{data}: {count(schema.rows_read, 'row')}"]
+    if schema.rows_dropped:
+        parts.append(
+            f"{schema.rows_dropped:,} with missing or infinite values dropped, {used:,} left"
+        )
+    parts.append(count(len(schema.features), "column"))
+    if schema.context:
+        parts.append(f"given {', '.join(schema.context)}")
+    if schema.weights is not None:
+        parts.append(f"weighted by {schema.weights}")
+    screen.print(", ".join(parts), markup=False)
+
+
+def print_schema(screen: Console, schema: Schema, *, every: bool = False) -> None:
+    """The columns of a model: type, range, what was done to each.
+
+    Args:
+        screen: where to.
+        schema: the schema.
+        every: whether to list all columns of a wide table.
+    """
+    rows = [
+        (name, dtype, low, high, mean, std, "; ".join(filter(None, [_role(kind), treatment])))
+        for name, kind, dtype, low, high, mean, std, treatment in schema.rows()
+    ]
+    shown = rows if every else rows[:_COLUMNS]
+    noted = any(row[-1] for row in shown)
+    headings = {"column": "left", "type": "left"}
+    headings |= dict.fromkeys(("low", "high", "mean", "std"), "right")
+    headings |= {"note": "left"} if noted else {}
+    screen.print("")
+    screen.print(table(headings, shown if noted else [row[:-1] for row in shown]))
+    if len(rows) > len(shown):
+        screen.print(f"… and {count(len(rows) - len(shown), 'more column', 'more columns')}")
+    screen.print("")
+
+
+def _role(kind: str) -> str:
+    return "" if kind == "real" else kind
+
+
+def print_choice(screen: Console, table: TableFlow) -> None:
+    """The flow that was chosen, and why."""
+    choice = table.choice
+    arguments = arguments_text(choice["arguments"])
+    screen.print(
+        f"Flow: {choice['recipe']}{' ' * bool(arguments)}{arguments}, "
+        f"{count(parameters_of(table.flow), 'parameter')}",
+        markup=False,
+    )
+    for reason in choice["reason"]:
+        screen.print(f"  {reason}", markup=False)
+
+
+def arguments_text(arguments: Mapping[str, Any]) -> str:
+    """Arguments of a recipe as ``--set`` takes them.
+
+    Example:
+        >>> arguments_text({"features": 2, "context": 0, "layers": 6, "hidden": [64, 64]})
+        'layers=6 hidden=64,64'
+    """
+    from pushforward.cli.settings import text_of
+
+    told = {key: one for key, one in arguments.items() if key not in ("features", "context")}
+    return " ".join(f"{key}={text_of(one)}" for key, one in told.items() if one is not None)
+
+
+def parameters_of(flow: Flow) -> int:
+    """How many numbers were trained."""
+    return sum(one.numel() for one in flow.parameters())
+
+
+def facts_of(table: TableFlow) -> dict[str, Any]:
+    """The figures of a fitted table flow, for ``--json``."""
+    history = table.history
+    return {
+        **table.report,
+        "flow": table.choice["recipe"],
+        "arguments": dict(table.choice["arguments"]),
+        "reason": list(table.choice["reason"]),
+        "parameters": parameters_of(table.flow),
+        "columns": list(table.schema.features),
+        "context": list(table.schema.context),
+        "steps": history.evaluations[-1].step,
+        "best_step": history.best_step,
+        "stopped": history.stopped,
+    }
+
+
+def print_result(screen: Console, facts: Mapping[str, Any], history: History) -> None:
+    """What a run reached, where the model is, and what to type next."""
+    screen.print("")
+    print_figures(screen, facts)
+    print_run(screen, facts["seconds"], history)
+    model = Path(facts["model"])
+    replaced = ", in the place of the file that was there" if facts["replaced"] else ""
+    screen.print(f"Saved as {model} ({size_of(model)}){replaced}.", markup=False)
+
+
+def print_run(screen: Console, seconds: float, history: History) -> None:
+    """How a run went, in a sentence."""
+    last = history.evaluations[-1]
+    told = f"{count(last.step, 'step')}, {last.epoch:.0f} epochs, {history.stopped}"
+    if history.best_step != last.step:
+        told += f"; the weights of step {history.best_step:,} were kept"
+    if history.skipped:
+        told += f"; {count(history.skipped_steps, 'step')} skipped (not finite)"
+    if history.repeated_steps:
+        told += f"; {count(history.repeated_steps, 'step')} taken again after resuming"
+    screen.print(f"\nTrained in {duration(seconds)}: {told}.", markup=False)
+
+
+def print_figures(screen: Console, facts: Mapping[str, Any]) -> None:
+    """Held-out log-density beside that of a Gaussian."""
+    rows = [
+        (label, f"{facts[name]:.3f} ± {facts[f'{name}_error']:.3f}")
+        for label, name in (
+            (f"this flow ({facts['flow']})", "log_density"),
+            ("Gaussian, full covariance", "gaussian"),
+        )
+    ]
+    heading = f"mean log-density of {count(facts['validation_rows'], 'held-out row')}"
+    screen.print(table({heading: "left", "nats a row": "right"}, rows))
+    screen.print("± standard error; higher is better, one nat is a factor of 2.7.")

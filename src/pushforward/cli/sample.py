@@ -1,0 +1,77 @@
+"""``pushforward sample``: new rows from a model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pushforward.cli.guard import usage_error
+from pushforward.cli.options import (
+    DebugOption,
+    JsonOption,
+    ModelArgument,
+    SeedOption,
+    numbers_of,
+    refuse_overwriting,
+)
+
+__all__ = ["sample"]
+
+
+def sample(
+    model: ModelArgument,
+    rows: Annotated[
+        int, typer.Option("-n", "--rows", min=1, metavar="N", help="How many rows to draw.")
+    ] = 1000,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where the rows go: .csv, .parquet … by its ending; replaces a file that is "
+            "there. Without it: CSV on standard output.",
+            show_default=False,
+        ),
+    ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COL=VALUE",
+            help="Value of a --context column of the model; one --given for each of them.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Draw new rows: a table with the columns that the model learned."""
+    from pushforward.cli.models import load_table
+
+    values = numbers_of("--given", given or [])
+    if as_json and out is None:
+        raise usage_error("--json reports on standard output, so the rows need --out FILE.")
+    refuse_overwriting(out, model)
+    if out is not None:
+        from pushforward.data.writers import check_output
+
+        check_output(out, what="--out")
+    table = load_table(model, "sample")
+    frame = table.sample(rows, given=values or None, seed=seed)
+    if out is None:
+        sys.stdout.write(frame.write_csv())
+        return
+    from pushforward.cli.screen import console, count, print_json
+    from pushforward.data.writers import write_table
+
+    write_table(frame, out, what="--out")
+    if as_json:
+        print_json({"out": str(out), "rows": rows, "columns": frame.columns, "seed": seed})
+    else:
+        console().print(
+            f"{count(rows, 'row')} of {count(len(frame.columns), 'column')} drawn (seed {seed}) "
+            f"and written to {out}.",
+            markup=False,
+        )

@@ -1,0 +1,120 @@
+"""``pushforward score``: the log-density of every row, and how unusual it is."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pushforward.cli.guard import usage_error
+from pushforward.cli.options import DebugOption, JsonOption, ModelArgument, refuse_overwriting
+
+if TYPE_CHECKING:
+    import polars
+
+__all__ = ["score"]
+
+_ROWS = 5  # least likely rows that are printed
+_COLUMNS = 6  # and how many of their columns
+
+
+def score(
+    model: ModelArgument,
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="The table to score.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where the scored table goes: .csv, .parquet … by its ending; replaces a file "
+            "that is there. Without it: CSV on standard output.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Score rows: keep the table, add log_density and outlier_score.
+
+    log_density is in nats, in the units of the data. outlier_score is the share of
+    training rows that were likelier: 0.99 and more is rarer than 99 % of them.
+    Columns are matched by name.
+    """
+    from pushforward.cli.models import load_table
+
+    if as_json and out is None:
+        raise usage_error("--json reports on standard output, so the table needs --out FILE.")
+    refuse_overwriting(out, model, data)
+    if out is not None:
+        from pushforward.data.writers import check_output
+
+        check_output(out, what="--out")
+    table = load_table(model, "score")
+    frame = table.score(data)
+    facts = _facts(frame, out, list(table.notes))
+    if out is None:
+        sys.stdout.write(frame.write_csv())
+    else:
+        from pushforward.data.writers import write_table
+
+        write_table(frame, out, what="--out")
+    if as_json:
+        from pushforward.cli.screen import print_json
+
+        print_json(facts)
+    else:
+        _print(facts, frame, list(table.schema.names))
+
+
+def _facts(frame: polars.DataFrame, out: Path | None, notes: list[str]) -> dict[str, Any]:
+    lowest = frame["log_density"].arg_sort()[:_ROWS].to_list()
+    return {
+        "out": None if out is None else str(out),
+        "rows": frame.height,
+        "mean_log_density": frame["log_density"].mean(),
+        "less_likely_than_every_training_row": int((frame["outlier_score"] >= 1).sum()),
+        "least_likely": [
+            {
+                "row": index + 1,
+                "log_density": frame["log_density"][index],
+                "outlier_score": frame["outlier_score"][index],
+            }
+            for index in lowest
+        ],
+        "notes": notes,
+    }
+
+
+def _print(facts: dict[str, Any], frame: polars.DataFrame, columns: list[str]) -> None:
+    from pushforward.cli.screen import console, count, figures, table
+
+    screen = console(words_aside=facts["out"] is None)
+    for note in facts["notes"]:
+        screen.print(f"Note: {note}", markup=False)
+    screen.print(
+        f"{count(facts['rows'], 'row')} scored, mean log-density "
+        f"{facts['mean_log_density']:.3f} nats; {facts['less_likely_than_every_training_row']:,} "
+        "less likely than every training row."
+    )
+    shown = columns[:_COLUMNS]
+    headings = dict.fromkeys(["row", "log_density", "outlier_score", *shown], "right")
+    screen.print("\nThe least likely:")
+    screen.print(
+        table(
+            headings,
+            (
+                (
+                    f"{one['row']:,}",
+                    f"{one['log_density']:.3f}",
+                    f"{one['outlier_score']:.4f}",
+                    *(figures(frame[name][one["row"] - 1]) for name in shown),
+                )
+                for one in facts["least_likely"]
+            ),
+        )
+    )
+    if facts["out"] is not None:
+        screen.print(f"Written to {facts['out']}.", markup=False)
