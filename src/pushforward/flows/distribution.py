@@ -39,16 +39,24 @@ class FlowDistribution(Distribution):
         return constraints.independent(constraints.real, len(self.event_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log-density in nats."""
+        """Log-density in nats; value and ``batch_shape`` broadcast, as everywhere in torch."""
+        event = self.event_shape
+        ahead = value.shape[: value.ndim - len(event)]
+        value = value.expand(*torch.broadcast_shapes(ahead, self.batch_shape), *event)
         return self.flow.log_prob(value, self.context)  # type: ignore[no-any-return]
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draws without gradients."""
-        return self.flow.sample(tuple(sample_shape), self.context)  # type: ignore[no-any-return]
+        return self.flow.sample(self._ahead(sample_shape), self.context)  # type: ignore[no-any-return]
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Draws with gradients."""
-        return self.flow.rsample(tuple(sample_shape), self.context)  # type: ignore[no-any-return]
+        return self.flow.rsample(self._ahead(sample_shape), self.context)  # type: ignore[no-any-return]
+
+    def _ahead(self, sample_shape: Any) -> tuple[int, ...]:
+        """What the flow is asked for: a context brings the batch with it."""
+        own = () if self.context is not None else self.batch_shape
+        return (*sample_shape, *own)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> FlowDistribution:
         """The same density for a larger batch."""
