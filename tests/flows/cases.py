@@ -1,0 +1,110 @@
+"""One line a recipe. A recipe listed here gets every law of this folder."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from tests.transforms.cases import scatter
+from torch import Tensor
+
+from pushforward import Flow, bases, flows, maps
+from pushforward import transforms as T
+
+SMALL = {"layers": 2, "hidden": (16,), "seed": 0}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A flow and what may be asked of it.
+
+    Attributes:
+        name: what the tests are called by.
+        build: (features, context) -> the flow, small.
+        double: largest error of a round trip or of a density in float64.
+    """
+
+    name: str
+    build: Callable[[int, int], Flow]
+    double: float = 1e-9
+
+
+def _on_students_t(features: int, context: int) -> Flow:
+    base = bases.StudentT(features, df=8.0)
+    return flows.coupling(features, context, map=maps.Affine(), base=base, **SMALL)
+
+
+def _on_a_mixture(features: int, context: int) -> Flow:
+    base = bases.Mixture(bases.Normal(features, -1.5), bases.Normal(features, 1.5, 0.7))
+    return flows.realnvp(features, context, base=base, **SMALL)
+
+
+def _on_a_flow(features: int, context: int) -> Flow:
+    return flows.nsf(features, context, base=flows.maf(features, **SMALL), **SMALL)
+
+
+def _on_a_distribution(features: int, context: int) -> Flow:
+    base = torch.distributions.Laplace(torch.zeros(features), torch.ones(features))
+    return flows.maf(features, context, base=base, **SMALL)
+
+
+def _by_hand(features: int, context: int) -> Flow:
+    transform = T.Compose(
+        T.ActNorm(features),
+        T.Orthogonal(features),
+        T.Coupling(features, map=maps.RationalQuadratic(bins=4), hidden=(16,), context=context),
+        T.Permutation(features),
+        T.Inverse(T.Autoregressive(features, map=maps.Affine(), hidden=(16,), context=context)),
+    )
+    return Flow(transform, bases.Normal(features))
+
+
+CASES = [
+    Case("nice", lambda n, c: flows.nice(n, c, **SMALL)),
+    Case("realnvp", lambda n, c: flows.realnvp(n, c, **SMALL)),
+    Case("maf", lambda n, c: flows.maf(n, c, **SMALL)),
+    Case("iaf", lambda n, c: flows.iaf(n, c, **SMALL)),
+    Case("nsf", lambda n, c: flows.nsf(n, c, bins=5, **SMALL)),
+    Case("nsf-autoregressive", lambda n, c: flows.nsf(n, c, autoregressive=True, **SMALL)),
+    Case("coupling", lambda n, c: flows.coupling(n, c, start="actnorm", mix="none", **SMALL)),
+    Case("autoregressive", lambda n, c: flows.autoregressive(n, c, map=maps.Affine(), **SMALL)),
+    Case("base-student-t", _on_students_t),
+    Case("base-mixture", _on_a_mixture),
+    Case("base-flow", _on_a_flow),
+    Case("base-distribution", _on_a_distribution),
+    Case("by-hand", _by_hand),
+]
+
+
+def made(
+    case: Case,
+    features: int = 3,
+    context: int = 0,
+    dtype: torch.dtype = torch.float64,
+    spread: float = 0.25,
+) -> Flow:
+    """The flow, fitted to rows and then its weights drawn away from the identity."""
+    torch.manual_seed(1)
+    flow = case.build(features, context).to(dtype)
+    flow.fit(rows(64, features), contexts(64, context))
+    bases_own = {id(p) for p in flow.base.parameters()}
+    kept = {name: p.clone() for name, p in flow.named_parameters() if id(p) in bases_own}
+    scatter(flow, spread)
+    if not isinstance(flow.base, Flow):  # a drawn number of degrees of freedom is another tail
+        for name, parameter in flow.named_parameters():
+            if name in kept:
+                parameter.data.copy_(kept[name])
+    return flow.eval()
+
+
+def rows(n: int, features: int) -> Tensor:
+    """Rows with means and scales of their own."""
+    noise = torch.randn(n, features, generator=torch.Generator().manual_seed(4))
+    return (noise * torch.linspace(0.5, 2.0, features) + torch.linspace(-3, 5, features)).double()
+
+
+def contexts(n: int, context: int) -> Tensor | None:
+    """Contexts far from standard, or none."""
+    if context == 0:
+        return None
+    noise = torch.randn(n, context, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    return noise * 10.0 + 5.0
