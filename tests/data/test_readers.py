@@ -182,6 +182,8 @@ BAD_FILES = {
     "unnamed.csv": (b"a,,\n1,2,3\n", "columns 2 and 3 have no name"),
     "numbers.csv": (b"1.5,2.5\n3,4\n", "begins with a row of numbers"),
     "long.csv": (b"a,b\n1,2\n3,4,5\n", "row 2 has 3 values"),
+    "open.csv": (b'a,t\n1,x\n2,"y\n3,z\n', "row 2 has a quotation mark without its partner"),
+    "inch.csv": (b'a,t\n1,x\n2,y\n3,5" pipe\n4,z\n', "row 3 has a quotation mark without"),
     "latin.csv": (b"a,b\n1,2\n3,\xe9\n", "row 2 is not UTF-8"),
     "picture.csv": (b"\x89PNG\r\n\x1a\n\x00\x00", "a PNG image"),
     "other.csv": (b"PAR1\x15\x04\n\x15\0", r"name it \.parquet"),

@@ -70,10 +70,7 @@ def _header(path: Path, what: str) -> tuple[str, int]:
         while True:
             more = file.read(1 << 16)
             data += more
-            end = data.find(b"\n")
-            # A name in quotes may hold a line break.
-            while end >= 0 and data.count(b'"', 0, end) % 2:
-                end = data.find(b"\n", end + 1)
+            end = _first_end(data)
             if end >= 0 or not more or len(data) > _BLOCK:
                 break
     if not data.strip():
@@ -86,6 +83,28 @@ def _header(path: Path, what: str) -> tuple[str, int]:
     except UnicodeDecodeError as error:
         raise _not_text(path, what) from error
     return text.rstrip("\r\n"), end
+
+
+def _first_end(data: bytes) -> int:
+    """The place of the first line break that is not in quotes, or -1."""
+    end, start, quotes = data.find(b"\n"), 0, 0
+    while end >= 0:
+        quotes += data.count(b'"', start, end)
+        if quotes % 2 == 0:
+            break
+        start, end = end, data.find(b"\n", end + 1)
+    return end
+
+
+def _last_end(data: bytes) -> int:
+    """The place of the last line break that is not in quotes, or -1."""
+    end = data.rfind(b"\n")
+    quotes = data.count(b'"', 0, max(end, 0))
+    while end >= 0 and quotes % 2:
+        before = data.rfind(b"\n", 0, end)
+        quotes -= data.count(b'"', max(before, 0), end)
+        end = before
+    return end
 
 
 def _not_text(path: Path, what: str) -> DataError:
@@ -140,10 +159,7 @@ def _bytes(path: Path, start: int) -> Iterator[bytes]:
         file.seek(start)
         while more := file.read(_BLOCK):
             data = rest + more
-            end = data.rfind(b"\n")
-            # A line break in quotes is part of a cell.
-            while end >= 0 and data.count(b'"', 0, end) % 2:
-                end = data.rfind(b"\n", 0, end)
+            end = _last_end(data)
             # Line breaks at the very end are no rows, so the last ones wait for what follows.
             while end > 0 and data[end - 1 : end] in (b"\n", b"\r"):
                 end -= 1
@@ -195,6 +211,12 @@ def _why(
             return DataError(
                 f"{path}: row {row} has {len(cells)} values and the header {len(names)} names; "
                 "correct the row (a value that holds the separator needs quotes)."
+            )
+    for row, line in enumerate(text.split("\n"), start=first):
+        if line.count('"') % 2:
+            return DataError(
+                f"{path}: row {row} has a quotation mark without its partner; close the quotes, or "
+                'double a mark that is part of a text ("5"" pipe").'
             )
     message = (str(error).strip().splitlines() or [type(error).__name__])[0]
     last = first + data.count(b"\n")
