@@ -48,8 +48,8 @@ class Flow(Part, nn.Module):
         embed: a module applied once to the context; it gives ``(*batch, width)``.
 
     Shapes:
-        x: ``(*batch, *event_shape)``; context: ``(*context_batch, context)``, broadcast to the batch
-        of x; ``sample(n, context)`` gives ``(*n, *context_batch, *event_shape)``
+        x: ``(*batch, *event_shape)``; context: ``(*context_batch, context)``, broadcast to the
+        batch of x; ``sample(n, context)`` gives ``(*n, *context_batch, *event_shape)``
         log-densities: ``(*batch,)``, nats, in the units of x
 
     Arrays and frames of numbers are taken too, and cast to the flow's dtype and device.
@@ -160,11 +160,10 @@ class Flow(Part, nn.Module):
             return Estimate(exact, torch.zeros_like(exact), 1, 1, "exact")
         draws = self._draws(x, e, samples, generator)
         if self.exactness == "estimate":
-            error = draws.std(0) / math.sqrt(samples)
-            return Estimate(draws.mean(0), error, samples, samples, "estimate")
+            return Estimate(draws.mean(0), _error_of_mean(draws), samples, samples, "estimate")
         value = draws.logsumexp(0) - math.log(samples)
         ratio = (draws - value).exp()  # delta method: the log of a mean of ratios
-        return Estimate(value, ratio.std(0) / math.sqrt(samples), samples, samples, "bound")
+        return Estimate(value, _error_of_mean(ratio), samples, samples, "bound")
 
     def _log_prob(self, x: Tensor, e: Tensor | None) -> Tensor:
         z, logdet = self.transform(x, e if self.transform.context else None)
@@ -318,6 +317,13 @@ class Flow(Part, nn.Module):
     def remember(self, facts: Mapping[str, Any]) -> None:
         """Take back what ``remembered`` gave."""
         self.facts = dict(facts)
+
+
+def _error_of_mean(draws: Tensor) -> Tensor:
+    """Standard error of the mean over the first dimension; one draw tells nothing of it."""
+    if len(draws) < 2:
+        return torch.full_like(draws[0], math.nan)
+    return draws.std(0) / math.sqrt(len(draws))
 
 
 def _width(context: Any) -> int | str:
