@@ -67,7 +67,7 @@ def raws(
 ) -> Tensor:
     """Parameters for ``rows`` numbers, away from zero, where the map is the identity."""
     generator = torch.Generator().manual_seed(11)
-    shape = (rows, 1, map.parameters)
+    shape = (rows, 1, map.raw_width)
     return (torch.randn(shape, generator=generator, dtype=torch.float64) * spread).to(dtype)
 
 

@@ -73,7 +73,7 @@ def test_round_trips_hold_in_float32(case):
 def test_raw_zero_is_the_identity(case, direction):
     map = case.build().double()
     x = numbers(case, 501)
-    raw = torch.zeros(501, 1, map.parameters, dtype=torch.float64)
+    raw = torch.zeros(501, 1, map.raw_width, dtype=torch.float64)
     z, log_derivative = getattr(map, direction)(x, raw)
     assert_close(z, x, atol=1e-12, rtol=0)
     assert_close(log_derivative, torch.zeros_like(z), atol=1e-12, rtol=0)
@@ -133,7 +133,7 @@ def test_batches_of_any_shape(case, direction):
     for batch in ((2, 3, 4), (24,), (0,)):
         many = 0 if batch == (0,) else 24
         shaped = getattr(map, direction)(
-            x[:many].reshape(*batch, 1), raw[:many].reshape(*batch, 1, map.parameters)
+            x[:many].reshape(*batch, 1), raw[:many].reshape(*batch, 1, map.raw_width)
         )
         for k in (0, 1):
             assert shaped[k].shape == (*batch, 1)

@@ -47,7 +47,7 @@ def test_the_float32_inverse_meets_y_over_many_bins(tails):
 def test_no_bin_makes_the_inverse_fail(tails, dtype):
     """Where rounding takes the discriminant below zero, and on the knots themselves."""
     map = spline(tails)
-    raw = torch.randn(100_000, 1, map.parameters, dtype=dtype) * 10.0
+    raw = torch.randn(100_000, 1, map.raw_width, dtype=dtype) * 10.0
     z = column(torch.linspace(-BOX, BOX, 100_000), dtype).to(dtype)
     z[:1000] = BOX
     z[1000:2000] = -BOX
@@ -153,7 +153,7 @@ def test_without_tails_there_is_nothing_outside():
 
 def test_bins_keep_their_least_size_however_far_they_are_driven():
     map = spline(bins=4).double()
-    raw = torch.zeros(1001, 1, map.parameters, dtype=torch.float64)
+    raw = torch.zeros(1001, 1, map.raw_width, dtype=torch.float64)
     raw[..., 0] = 1e4
     raw[..., 7] = 1e4
     raw[..., 8:] = -1e4

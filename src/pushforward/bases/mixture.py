@@ -55,7 +55,8 @@ class Mixture(Base):
         share = torch.ones(len(components)) if weights is None else torch.as_tensor(weights)
         if len(share) != len(components) or not bool((share > 0).all()):
             raise ArgumentError(
-                f"Mixture: weights are {share.tolist()}, expected {len(components)} positive numbers."
+                f"Mixture: weights are {share.tolist()}, expected {len(components)} "
+                f"positive numbers."
             )
         logits = (share / share.sum()).log().to(torch.get_default_dtype())
         if learn:

@@ -26,7 +26,7 @@ class Additive(Map):
         tensor([4., 4.])
     """
 
-    parameters = 1
+    raw_width = 1
 
     def forward(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """Shift."""

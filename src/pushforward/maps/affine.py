@@ -38,7 +38,7 @@ class Affine(Map):
         (tensor([1., 1., 1.]), tensor([0., 0., 0.]))
     """
 
-    parameters = 2
+    raw_width = 2
 
     def __init__(self, bound: float = 3.0) -> None:
         super().__init__()

@@ -18,16 +18,16 @@ M = TypeVar("M", bound="Map")
 class Map(Part, nn.Module):
     """Monotone, differentiable map of one number, ``h(x; raw)``.
 
-    A map knows no network: its parameters come in as ``raw``, unconstrained, ``parameters``
+    A map knows no network: its parameters come in as ``raw``, unconstrained, ``raw_width``
     numbers for each x. ``raw = 0`` is the identity. What it may hold are constants of the data
     (the box of a spline), one for each feature, which ``fit`` sets.
 
     Shapes:
-        x, z, log-derivative: ``(*batch, features)``; raw: ``(*batch, features, parameters)``.
+        x, z, log-derivative: ``(*batch, features)``; raw: ``(*batch, features, raw_width)``.
         The log-derivative is a natural logarithm, of the direction just applied.
     """
 
-    parameters: int
+    raw_width: int
 
     @abc.abstractmethod
     def forward(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:

@@ -53,7 +53,7 @@ class RationalQuadratic(Map):
         min_slope: smallest slope at a knot.
 
     Shapes:
-        x, z: ``(*batch, features)``; raw: ``(*batch, features, parameters)``
+        x, z: ``(*batch, features)``; raw: ``(*batch, features, raw_width)``
 
     Raises:
         ArgumentError: bins below 1, an unknown kind of tails, minima that do not fit the box.
@@ -67,7 +67,7 @@ class RationalQuadratic(Map):
     Example:
         >>> import torch
         >>> spline = RationalQuadratic(bins=4)
-        >>> raw = torch.randn(1000, 1, spline.parameters, generator=torch.manual_seed(0))
+        >>> raw = torch.randn(1000, 1, spline.raw_width, generator=torch.manual_seed(0))
         >>> x = torch.linspace(-9, 9, 1000)[:, None]
         >>> z, log_derivative = spline(x, raw)
         >>> back, _ = spline.inverse(z, raw)
@@ -105,7 +105,7 @@ class RationalQuadratic(Map):
         self.bins, self.box, self.tails = bins, box, tails
         self.min_width, self.min_height, self.min_slope = min_width, min_height, min_slope
         slopes = {"linear": bins + 1, "identity": bins - 1, "circular": bins, "none": bins + 1}
-        self.parameters = 2 * bins + slopes[tails]
+        self.raw_width = 2 * bins + slopes[tails]
         # softplus(raw + offset) + min_slope is 1 at raw = 0, at every knot alike
         self._slope_offset = math.log(math.expm1(1.0 - min_slope))
         half = 3.5 if box is None else float(box)
@@ -232,7 +232,7 @@ class RationalQuadratic(Map):
         if self.tails == "identity":
             tail = torch.zeros_like(log_derivative)
             return z + below + above, torch.where(inside, log_derivative, tail)
-        first, last = 2 * self.bins, self.parameters - 1
+        first, last = 2 * self.bins, self.raw_width - 1
         slopes = self._slope(raw[..., first :: last - first])
         slopes = slopes if sign > 0 else slopes.reciprocal()
         z = z + below * slopes[..., 0] + above * slopes[..., 1]

@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from pushforward.tables.schema_inference import infer_schema
     from pushforward.tables.schema_matching import Match, match
     from pushforward.tables.schema_matrix import load_matrix
+    from pushforward.tables.table_flow import TableFlow
 
-__all__ = ["Column", "Match", "Schema", "infer_schema", "load_matrix", "match"]
+__all__ = ["Column", "Match", "Schema", "TableFlow", "infer_schema", "load_matrix", "match"]
 
 _HOMES = {
     "Column": "schema",
     "Match": "schema_matching",
     "Schema": "schema",
+    "TableFlow": "table_flow",
     "infer_schema": "schema_inference",
     "load_matrix": "schema_matrix",
     "match": "schema_matching",

@@ -16,7 +16,7 @@ from pushforward.tables.cells import is_number, matrix, not_numbers
 from pushforward.tables.schema import Schema
 from pushforward.tables.schema_matching import match
 
-__all__ = ["load_matrix"]
+__all__ = ["chunk_rows", "load_matrix"]
 
 
 def load_matrix(
@@ -65,12 +65,13 @@ def load_matrix(
     weight = torch.empty(table.rows, dtype=dtype) if weighted else None
     offsets = numpy.array([schema.column(name).offset for name in schema.names])
     start = 0
-    for rows in _rows(table, names, schema, what):
+    for _, values, complete in chunk_rows(table, names, names, schema, what):
+        rows = values if complete.all() else values[complete]
         end = start + len(rows)
-        values = torch.from_numpy(rows[:, :total] - offsets)
-        x[start:end] = values[:, :width]
+        numbers = torch.from_numpy(rows[:, :total] - offsets)
+        x[start:end] = numbers[:, :width]
         if context is not None:
-            context[start:end] = values[:, width:]
+            context[start:end] = numbers[:, width:]
         if weight is not None:
             weight[start:end] = torch.from_numpy(rows[:, total])
         start = end
@@ -81,10 +82,26 @@ def load_matrix(
     )
 
 
-def _rows(
-    table: TableSource, names: tuple[str, ...], schema: Schema, what: str
-) -> Iterator[numpy.ndarray[Any, Any]]:
-    for chunk in table.chunks(names):
+def chunk_rows(
+    table: TableSource,
+    read: tuple[str, ...],
+    names: tuple[str, ...],
+    schema: Schema,
+    what: str,
+) -> Iterator[tuple[Chunk, numpy.ndarray[Any, Any], numpy.ndarray[Any, Any]]]:
+    """Chunks of a table, their columns as numbers, and which rows are complete.
+
+    Args:
+        table: the table.
+        read: the columns each chunk holds.
+        names: the columns that become numbers, ``(rows, len(names))`` in float64.
+        schema: whether rows with gaps are dropped or refused.
+        what: what messages call the table.
+
+    Raises:
+        DataError: a column holds no numbers, or a gap that the schema refuses.
+    """
+    for chunk in table.chunks(read):
         for name in names:
             if not is_number(chunk.frame[name].dtype):
                 raise DataError(
@@ -93,11 +110,10 @@ def _rows(
                 )
         rows = matrix(chunk.frame, names)
         finite = numpy.isfinite(rows)
-        if not finite.all():
-            if schema.missing != "drop":
-                raise _gap(chunk, names, rows, finite, what)
-            rows = rows[finite.all(1)]
-        yield rows
+        complete = finite.all(1)
+        if schema.missing != "drop" and not complete.all():
+            raise _gap(chunk, names, rows, finite, what)
+        yield chunk, rows, complete
 
 
 def _gap(

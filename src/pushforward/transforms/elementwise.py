@@ -46,7 +46,7 @@ class Elementwise(Transform):
         self.event_shape = (features,)
         self.context = context
         self.map = map.bind(features)
-        count = self.map.parameters
+        count = self.map.raw_width
         self.raw = None if context else nn.Parameter(torch.zeros(features, count))
         self.network = MLP(context, features * count, hidden) if context else None
 
@@ -61,9 +61,9 @@ class Elementwise(Transform):
     def _raw(self, x: Tensor, context: Tensor | None) -> Tensor:
         if self.network is None:
             assert self.raw is not None
-            return self.raw.expand(*x.shape, self.map.parameters)
+            return self.raw.expand(*x.shape, self.map.raw_width)
         assert context is not None
-        raw = self.network(reach(context)).unflatten(-1, (x.shape[-1], self.map.parameters))
+        raw = self.network(reach(context)).unflatten(-1, (x.shape[-1], self.map.raw_width))
         return raw.to(x.dtype)  # type: ignore[no-any-return]
 
     def fit(self, x: Tensor, context: Tensor | None = None) -> Elementwise:

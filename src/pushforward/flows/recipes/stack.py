@@ -66,7 +66,7 @@ def keeps(features: int, layers: int) -> list[list[bool]]:
 
 
 def orders(features: int, layers: int) -> list[list[int]]:
-    """Orders of autoregressions: as given, reversed, a random one, its reverse, …"""
+    """Orders of autoregressions: as given, reversed, a random one, its reverse and so on."""
     result: list[list[int]] = []
     for i in range((layers + 1) // 2):
         order = torch.arange(features) if i == 0 else torch.randperm(features)

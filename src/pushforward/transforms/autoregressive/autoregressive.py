@@ -66,7 +66,7 @@ class Autoregressive(Transform):
         self.context = context
         self.map = map.bind(features)
         self.network = MaskedMLP(
-            features, self.map.parameters, order, context, hidden, activation, dropout
+            features, self.map.raw_width, order, context, hidden, activation, dropout
         )
         places = torch.arange(features) if order is None else torch.as_tensor(list(order))
         # known[i]: the features that are known before step i of the inverse

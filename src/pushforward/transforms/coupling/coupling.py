@@ -87,7 +87,7 @@ class Coupling(Transform):
         # where each feature stands in (kept, moved)
         self.register_buffer("order", torch.tensor(kept + moved, dtype=torch.long).argsort())
         self.map = map.bind(len(moved))
-        inputs, outputs = len(kept) + context, len(moved) * self.map.parameters
+        inputs, outputs = len(kept) + context, len(moved) * self.map.raw_width
         self.network = (
             MLP(inputs, outputs, hidden, activation, dropout)
             if network is None
@@ -108,7 +108,7 @@ class Coupling(Transform):
     ) -> tuple[Tensor, Tensor]:
         kept, moved = x.index_select(-1, self.kept), x.index_select(-1, self.moved)
         raw = self.network(reach(kept if context is None else torch.cat((kept, context), -1)))
-        raw = raw.unflatten(-1, (len(self.moved), self.map.parameters)).to(x.dtype)
+        raw = raw.unflatten(-1, (len(self.moved), self.map.raw_width)).to(x.dtype)
         moved, log_derivative = apply(moved, raw)
         z = torch.cat((kept, moved), -1).index_select(-1, self.order)
         return z, log_derivative.sum(-1)

@@ -1,0 +1,393 @@
+"""A flow for a table: frames in, frames out."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pushforward.errors import ArgumentError, ModelFileError, NotFittedError
+from pushforward.flows import Flow, find
+from pushforward.spec import Part
+from pushforward.tables.choice import Choice, choose
+from pushforward.tables.gaussian import GaussianReference
+from pushforward.tables.schema import Missing, Schema
+from pushforward.training import History
+from pushforward.training import fit as fit_flow
+
+if TYPE_CHECKING:
+    import numpy
+
+__all__ = ["TableFlow"]
+
+_QUANTILES = 4001  # of the training rows' log-densities
+_SCORED = 100_000  # training rows that are scored for them, at most
+_CHUNK = 8192  # rows scored at a time
+
+
+class TableFlow(Part):
+    """The density of a table: a schema, a flow, its history, and how likely its rows were.
+
+    Args:
+        flow: ``auto`` chooses from rows and columns; or the name of a recipe; or a ``Flow``.
+        settings: arguments of the recipe, such as ``{"layers": 4}``.
+        seed: seed of weights, split and training.
+
+    Attributes:
+        schema: names, types, order and ranges of the columns.
+        flow: the flow; it works on the columns less their offsets, in the same units.
+        history: the training run.
+        choice: recipe, arguments and why.
+        report: rows, held-out nats a row and those of a full-covariance Gaussian, seconds.
+        notes: what the last call had to say, for instance which columns it ignored.
+
+    Raises:
+        ArgumentError: an unknown recipe, or settings that it does not take.
+        NotFittedError: a table is scored or sampled before ``fit``.
+
+    Example:
+        >>> import torch, pushforward as pf
+        >>> frame = {"a": torch.randn(300).tolist(), "b": torch.rand(300).tolist()}
+        >>> table = pf.TableFlow("realnvp", settings={"layers": 2, "hidden": [8]})
+        >>> table = table.fit(frame, steps=5, progress=False)
+        >>> table.sample(4, seed=0).columns
+        ['a', 'b']
+        >>> table.log_prob(frame).shape
+        (300,)
+    """
+
+    def __init__(
+        self,
+        flow: str | Flow = "auto",
+        *,
+        settings: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        if isinstance(flow, str) and flow != "auto":
+            find(flow)
+        if isinstance(flow, Flow) and settings:
+            raise ArgumentError("TableFlow: settings are for a recipe; a Flow has its own already.")
+        self._asked = flow
+        self._settings = dict(settings or {})
+        self._seed = int(seed)
+        self._flow: Flow | None = flow if isinstance(flow, Flow) else None
+        self._schema: Schema | None = None
+        self._history: History | None = None
+        # log-densities of training rows, from the least likely to the likeliest
+        self._quantiles = torch.full((_QUANTILES,), math.nan, dtype=torch.float64)
+        self._scorer: Flow | None = None
+        self.choice: dict[str, Any] = {}
+        self.report: dict[str, Any] = {}
+        self.notes: list[str] = []
+
+    # ------------------------------------------------------------------ what fit learned
+
+    @property
+    def flow(self) -> Flow:
+        """The fitted flow."""
+        if self._flow is None:
+            raise NotFittedError("TableFlow.flow: there is none yet; call fit first.")
+        return self._flow
+
+    @property
+    def schema(self) -> Schema:
+        """The columns the model reads."""
+        if self._schema is None:
+            raise NotFittedError("TableFlow.schema: there is none yet; call fit first.")
+        return self._schema
+
+    @property
+    def history(self) -> History:
+        """The training run."""
+        if self._history is None:
+            raise NotFittedError("TableFlow.history: there is none yet; call fit first.")
+        return self._history
+
+    # ------------------------------------------------------------------ fit
+
+    def fit(
+        self,
+        data: Any,
+        *,
+        columns: Sequence[str] | None = None,
+        context: Sequence[str] = (),
+        weights: str | None = None,
+        missing: Missing = "refuse",
+        validation: float = 0.1,
+        progress: bool = True,
+        ready: Callable[[Schema, Mapping[str, Any], Flow], object] | None = None,
+        **options: Any,
+    ) -> TableFlow:
+        """Learn the density of a table.
+
+        Args:
+            data: a file, a folder, a glob, a frame (pandas, polars, Arrow), an array or a dict.
+            columns: the columns to model; by default all that are neither context nor weights.
+            context: columns that the density is conditioned on.
+            weights: a column of row weights.
+            missing: ``refuse`` rows with missing or infinite values, or ``drop`` them.
+            validation: share of the rows held out, for early stopping and for the report.
+            progress: whether to show progress.
+            ready: called with schema, choice and flow when all is read and training begins.
+            **options: further arguments of ``pf.fit`` (``epochs``, ``checkpoint``, ``device`` …).
+
+        Raises:
+            DataError: the table cannot be used; the message names column and row.
+            ArgumentError: an argument has a value that cannot be used.
+        """
+        from pushforward.tables.schema_inference import infer_schema
+        from pushforward.tables.schema_matrix import load_matrix
+
+        began = time.perf_counter()
+        if not 0.0 < validation < 1.0:
+            raise ArgumentError(
+                f"TableFlow.fit: validation is {validation}, expected a share between 0 and 1."
+            )
+        schema = infer_schema(
+            data, columns=columns, context=tuple(context), weights=weights, missing=missing
+        )
+        x, c, w = load_matrix(data, schema)
+        train, held = _split(len(x), validation, self._seed)
+        flow, self.choice = self._build(len(train), x.shape[1], 0 if c is None else c.shape[1])
+        if ready is not None:
+            ready(schema, self.choice, flow)
+        held_out = _rows(x, held), _rows(c, held), _rows(w, held)
+        x, c, w = x[train], _rows(c, train), _rows(w, train)
+        self._history = fit_flow(
+            flow,
+            x,
+            context=c,
+            weights=w,
+            validation=held_out,
+            progress=progress,
+            seed=self._seed,
+            **options,
+        )
+        self._keep(flow, schema)
+        self._measure((x, c, w), held_out, began)
+        return self
+
+    def _build(self, rows: int, features: int, context: int) -> tuple[Flow, dict[str, Any]]:
+        if isinstance(self._asked, Flow):
+            reason = ("the flow that was given",)
+            return self._asked, Choice("", {}, reason).to_dict()
+        if self._asked == "auto":
+            choice = choose(rows, features, context)
+            if choice.warning:
+                warnings.warn(choice.warning, UserWarning, stacklevel=3)
+        else:
+            choice = Choice(self._asked, {}, (f"{self._asked}, as asked for",))
+        arguments = {**choice.arguments, **self._settings}
+        if self._settings:
+            changed = ", ".join(f"{k}={v}" for k, v in self._settings.items())
+            choice = Choice(choice.recipe, arguments, (*choice.reason, f"{changed}, as asked for"))
+        try:
+            flow = find(choice.recipe).build(features, context, seed=self._seed, **arguments)
+        except TypeError as error:
+            raise ArgumentError(f"TableFlow: {choice.recipe} refuses a setting: {error}.") from None
+        return flow, choice.to_dict()
+
+    def _keep(self, flow: Flow, schema: Schema) -> None:
+        self._flow, self._schema, self._scorer = flow, schema, None
+        # From here on this table is described by the flow it has, no longer by how it was chosen.
+        self._arguments["call"] = {"flow": flow, "seed": self._seed}
+
+    def _measure(self, train: _Rows, held: _Rows, began: float) -> None:
+        """Held-out figures beside a Gaussian's, and the quantiles of the training rows."""
+        log_p = self._score(held[0], held[1])
+        reference = GaussianReference(*train).log_prob(held[0], held[1])
+        nats, error = _mean_and_error(log_p, held[2])
+        gaussian, gaussian_error = _mean_and_error(reference, held[2])
+        rows = len(train[0])
+        some = torch.arange(min(rows, _SCORED)) * rows // min(rows, _SCORED)
+        of_training = self._score(train[0][some], _rows(train[1], some)).sort().values
+        place = torch.linspace(0, len(of_training) - 1, _QUANTILES, dtype=torch.float64).round()
+        self._quantiles = of_training[place.long()]
+        schema = self.schema
+        self.report = {
+            "rows_read": schema.rows_read,
+            "rows_dropped": schema.rows_dropped,
+            "training_rows": rows,
+            "held_out_rows": len(held[0]),
+            "nats": nats,
+            "nats_error": error,
+            "gaussian_nats": gaussian,
+            "gaussian_nats_error": gaussian_error,
+            "seconds": time.perf_counter() - began,
+        }
+
+    # ------------------------------------------------------------------ scores
+
+    def log_prob(self, data: Any) -> numpy.ndarray[Any, Any]:
+        """Log-density of each row in nats, ``(n,)`` in float64, in the table's own units.
+
+        Columns are matched by name. A row with a missing value gives NaN if the model was fitted
+        with ``missing="drop"``, and is refused otherwise.
+        """
+        import numpy
+
+        return numpy.concatenate([chunk[1] for chunk in self._scored(data)])
+
+    def outlier_score(self, data: Any) -> numpy.ndarray[Any, Any]:
+        """Share of the training rows that were likelier than each row, ``(n,)``: 1 is far out."""
+        return self._outliers(self.log_prob(data))
+
+    def score(self, data: Any) -> Any:
+        """The table with ``log_density`` (nats) and ``outlier_score`` added, as it came in."""
+        import polars
+
+        from pushforward.data.frames import to_native
+        from pushforward.data.readers import open_table
+
+        table = open_table(data)
+        frames = []
+        for frame, log_p in self._scored(table):
+            scores = polars.DataFrame(
+                {"log_density": log_p, "outlier_score": self._outliers(log_p)}
+            ).fill_nan(None)
+            kept = frame.drop([c for c in scores.columns if c in frame.columns])
+            frames.append(polars.concat([kept, scores], how="horizontal"))
+        return to_native(polars.concat(frames, how="vertical"), table.native)
+
+    def _scored(self, data: Any) -> Iterator[tuple[Any, numpy.ndarray[Any, Any]]]:
+        """Chunks of a table with the log-densities of their rows."""
+        from pushforward.data.readers import open_table
+        from pushforward.tables.schema_matching import match
+        from pushforward.tables.schema_matrix import chunk_rows
+
+        schema = self.schema
+        table = open_table(data)
+        columns = table.names
+        # an array has no names: if it is as wide as the model, its columns are taken in order
+        if table.kind != "array" or len(columns) != len(schema.names):
+            found = match(columns, schema)
+            columns, self.notes = found.columns, [found.note] if found.note else []
+        offsets = torch.tensor([schema.column(n).offset for n in schema.names], dtype=torch.float64)
+        width = len(schema.features)
+        for chunk, rows, complete in chunk_rows(table, table.names, columns, schema, "DATA"):
+            values = torch.from_numpy(rows[complete]) - offsets
+            log_p = torch.full((len(rows),), math.nan, dtype=torch.float64)
+            c = values[:, width:] if schema.context else None
+            log_p[torch.from_numpy(complete)] = self._score(values[:, :width], c)
+            yield chunk.frame, log_p.numpy()
+
+    def _score(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """Log-densities in float64, so that a row's score does not depend on its batch."""
+        if self._scorer is None:
+            self._scorer = copy.deepcopy(self.flow).to("cpu").double().eval()
+        pieces = []
+        with torch.no_grad():
+            for i in range(0, len(x), _CHUNK):
+                s = slice(i, i + _CHUNK)
+                c = None if context is None else context[s].double()
+                pieces.append(self._scorer.log_prob(x[s].double(), c))
+        return torch.cat(pieces) if pieces else torch.empty(0, dtype=torch.float64)
+
+    def _outliers(self, log_p: numpy.ndarray[Any, Any]) -> numpy.ndarray[Any, Any]:
+        import numpy
+
+        known = self._quantiles.numpy()
+        # the middle of the places a tie could take, so that equal rows get equal, fair scores
+        right = numpy.searchsorted(known, log_p, side="right")
+        left = numpy.searchsorted(known, log_p, side="left")
+        share = 1.0 - 0.5 * (left + right) / len(known)
+        return numpy.where(numpy.isnan(log_p), numpy.nan, share)
+
+    # ------------------------------------------------------------------ samples
+
+    def sample(
+        self, n: int, *, given: Mapping[str, float] | Any = None, seed: int | None = None
+    ) -> Any:
+        """New rows, as a frame like the one that came in (polars for a file).
+
+        Args:
+            n: number of rows (of rows for each given row, if ``given`` is a frame).
+            given: values of the context columns, ``{"name": value}``, or a frame of them.
+            seed: seed of the draws; None uses torch's own state.
+
+        Raises:
+            ArgumentError: ``n`` is below 1, or ``given`` does not name the context columns.
+        """
+        from pushforward.tables.sampling import sample_frame
+
+        if not isinstance(n, int) or n < 1:
+            raise ArgumentError(f"TableFlow.sample: n is {n!r}, expected at least 1.")
+        if self._scorer is None:
+            self._scorer = copy.deepcopy(self.flow).to("cpu").double().eval()
+        return sample_frame(self._scorer, self.schema, n, given, seed)
+
+    # ------------------------------------------------------------------ saving
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The tensors: those of the flow, and the quantiles of the training rows."""
+        state = {f"flow.{k}": v for k, v in self.flow.state_dict().items()}
+        return {**state, "quantiles": self._quantiles}
+
+    def load_state_dict(
+        self, state: Mapping[str, Tensor], strict: bool = True, assign: bool = False
+    ) -> None:
+        """Take back what ``state_dict`` gave."""
+        of_flow = {k.removeprefix("flow."): v for k, v in state.items() if k.startswith("flow.")}
+        self.flow.load_state_dict(of_flow, strict=strict, assign=assign)
+        self.flow.eval()
+        self._quantiles = state["quantiles"]
+        self._scorer = None
+
+    def remembered(self) -> dict[str, Any]:
+        """Schema, history, choice, report, and the facts of the flow."""
+        return {
+            "schema": self.schema.to_dict(),
+            "history": json.loads(self.history.to_json()),
+            "choice": self.choice,
+            "report": self.report,
+            "flow": self.flow.remembered(),
+        }
+
+    def remember(self, facts: Mapping[str, Any]) -> None:
+        """Take back what ``remembered`` gave."""
+        try:
+            self._schema = Schema.from_dict(facts["schema"])
+            self._history = History.from_json(json.dumps(facts["history"]))
+            self.choice, self.report = dict(facts["choice"]), dict(facts["report"])
+            self.flow.remember(facts["flow"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ModelFileError(
+                f"pf.load: the table's description is damaged ({error})."
+            ) from error
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """The same as ``pf.save(table, path)``."""
+        from pushforward.flows.saving import save
+
+        save(self, path)
+
+
+_Rows = tuple[Tensor, "Tensor | None", "Tensor | None"]
+
+
+def _split(rows: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Training and held-out rows: a random split that the seed decides."""
+    order = torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
+    held = max(1, round(rows * share))
+    return order[held:], order[:held]
+
+
+def _rows(values: Tensor | None, index: Tensor) -> Any:
+    return None if values is None else values[index]
+
+
+def _mean_and_error(values: Tensor, weights: Tensor | None) -> tuple[float, float]:
+    """Weighted mean and its standard error."""
+    share = torch.ones_like(values) if weights is None else weights.to(values)
+    share = share / share.sum()
+    mean = (share * values).sum()
+    error = (share.square() * (values - mean).square()).sum().sqrt()
+    return float(mean), float(error)
