@@ -104,7 +104,8 @@ class Writer:
         self._seen[id(part)] = len(self._seen)
         self._keep.append(part)
         arguments = part._arguments["call"]
-        values = {name: self._value(part, name, value) for name, value in arguments.items()}
+        # In the order of their names, as dumps writes them: a reader counts parts in that order.
+        values = {name: self._value(part, name, arguments[name]) for name in sorted(arguments)}
         return {"part": public_name(type(part)), "arguments": values}
 
     def _value(self, part: Part, name: str, value: Any) -> JSON:
@@ -136,12 +137,14 @@ class Writer:
         if isinstance(value, list | tuple):
             return [self.value(item, where) for item in value]
         if isinstance(value, Mapping):
-            return {"map": {str(k): self.value(v, where) for k, v in value.items()}}
+            named = {str(k): v for k, v in value.items()}
+            return {"map": {k: self.value(named[k], where) for k in sorted(named)}}
         return self._callable(value, where)
 
     def _callable(self, value: Any, where: str) -> JSON:
         if isinstance(value, functools.partial) and not value.args:
-            keywords = {k: self.value(v, where) for k, v in value.keywords.items()}
+            named = value.keywords
+            keywords = {k: self.value(named[k], where) for k in sorted(named)}
             return {"class": self._class(value.func, where), "keywords": keywords}
         return {"class": self._class(value, where), "keywords": None}
 
@@ -184,7 +187,8 @@ class Reader:
         cls = self._class(spec["part"])
         slot = len(self._built)
         self._built.append(None)
-        arguments = {name: self.value(value) for name, value in spec["arguments"].items()}
+        given = spec["arguments"]
+        arguments = {name: self.value(given[name]) for name in sorted(given)}
         self._built[slot] = made = _call(cls, arguments)
         return made
 
@@ -209,12 +213,13 @@ class Reader:
                 torch, _one_of(spec["dtype"], ("float16", "bfloat16", "float32", "float64"))
             )
         if "map" in spec:
-            return {key: self.value(item) for key, item in spec["map"].items()}
+            return {key: self.value(spec["map"][key]) for key in sorted(spec["map"])}
         if "class" in spec:
             cls = self._class(spec["class"])
             if spec.get("keywords") is None:
                 return cls
-            keywords = {key: self.value(item) for key, item in spec["keywords"].items()}
+            named = spec["keywords"]
+            keywords = {key: self.value(named[key]) for key in sorted(named)}
             return functools.partial(cls, **keywords)
         return self.part(spec)
 
