@@ -4,6 +4,9 @@ import math
 import os
 import signal
 import struct
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
@@ -145,6 +148,15 @@ def test_a_data_loader_resumes_too(tmp_path, build, ring, weights_of, same):
 # ---------------------------------------------------------------- Ctrl-C
 
 
+@pytest.fixture
+def keyboard():
+    """Python's own answer to Ctrl-C, which a shell may have switched off for its jobs."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
 def press(step):
     """A callback during which the user presses Ctrl-C."""
 
@@ -155,6 +167,7 @@ def press(step):
     return callback
 
 
+@pytest.mark.usefixtures("keyboard")
 def test_control_c_writes_and_says_how_to_go_on(tmp_path, build, ring, weights_of, same, capsys):
     undisturbed, stopped, resumed = build(), build(), build()
     run(undisturbed, ring)
@@ -168,9 +181,9 @@ def test_control_c_writes_and_says_how_to_go_on(tmp_path, build, ring, weights_o
     assert again.stopped == "all steps taken"
     assert again.repeated_steps == 0
     assert same(weights_of(undisturbed), weights_of(resumed))
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.usefixtures("keyboard")
 def test_control_c_without_a_checkpoint_is_passed_on(build, ring):
     flow = build()
     losses = []
@@ -185,7 +198,6 @@ def test_control_c_without_a_checkpoint_is_passed_on(build, ring):
     assert not flow.training
     with torch.no_grad():
         assert -flow.log_prob(held).mean().item() == pytest.approx(min(losses), abs=1e-5)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 # ---------------------------------------------------------------- what is refused
@@ -284,3 +296,55 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
         write_checkpoint(path, Checkpoint({"x": torch.zeros(2)}, {"format": 1}))
     assert read_checkpoint(path).tensors["x"].tolist() == [1.0, 1.0]
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.safetensors"]
+
+
+# ---------------------------------------------------------------- a real kill
+
+CHILD = """
+import sys, torch
+from pushforward.flows import nsf
+from pushforward.training import Checkpoints, fit
+torch.set_num_threads(1)
+flow = nsf(features=2, layers=2, hidden=(16,), bins=4, seed=3)
+rows = torch.load(sys.argv[1], weights_only=True)
+checkpoint = Checkpoints(sys.argv[2], seconds=1e9, steps=50)
+fit(flow, rows, steps=5000, batch_size=64, patience=1e9, checkpoint=checkpoint, progress=False)
+"""
+
+
+def test_a_real_kill_loses_at_most_one_interval(tmp_path, build, ring):
+    torch.save(ring, tmp_path / "rows.pt")
+    folder = tmp_path / "run"
+    command = [sys.executable, "-c", CHILD, str(tmp_path / "rows.pt"), str(folder)]
+    child = subprocess.Popen(command)
+    try:
+        counter = folder / "steps"
+        deadline = time.monotonic() + 60
+        while not counter.exists() or struct.unpack("<q", counter.read_bytes())[0] < 120:
+            assert child.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    finally:
+        child.kill()
+        child.wait()
+    (done,) = struct.unpack("<q", counter.read_bytes())
+    seen = []
+
+    def stop(event):
+        seen.append(event)
+        return True
+
+    history = fit(
+        build(),
+        ring,
+        steps=5000,
+        batch_size=64,
+        patience=1e9,
+        checkpoint=Checkpoints(folder, seconds=1e9, steps=50),
+        resume=True,
+        progress=False,
+        callbacks=[stop],
+    )
+    assert history.repeated_steps in (done % 50, 50)  # 50: killed while writing
+    assert len(seen) == 1
+    assert seen[0].evaluation.step >= done - history.repeated_steps

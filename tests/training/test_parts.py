@@ -198,10 +198,14 @@ def test_defaults_see_every_row_and_small_tables_often(rows):
 @pytest.mark.parametrize("per_epoch", [1, 3, 47, 440, 5000, None])
 @pytest.mark.parametrize("steps", [1, 10, 1500, 7000])
 def test_evaluations_are_neither_rare_nor_frequent(steps, per_epoch):
-    interval = evaluation_interval(steps, per_epoch, 0.1 * (per_epoch or 10))
+    batches = 0.1 * (per_epoch or 10)
+    interval = evaluation_interval(steps, per_epoch, batches)
     assert 1 <= interval <= steps
-    if steps >= 1500 and per_epoch != 5000:
-        assert 10 <= steps / interval <= 160  # a hundred, rounded to whole epochs
+    if steps >= 1500:
+        looks, cost = steps / interval, 0.5 * batches / interval  # in steps a step
+        assert looks <= 160  # a hundred, rounded to whole epochs
+        assert cost <= 0.17
+        assert looks >= 20 or cost >= 0.06
 
 
 # ---------------------------------------------------------------- history

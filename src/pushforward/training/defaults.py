@@ -68,7 +68,7 @@ def evaluation_interval(steps: int, steps_per_epoch: int | None, validation_batc
     """Number of steps between two looks at the validation rows.
 
     About a hundred looks a run, never more often than every 20 steps, and so rarely that they
-    cost about a tenth of the time at most (a forward pass is a third of a step). Short epochs
+    cost about a tenth of the time at most (looking takes half as long as training). Short epochs
     are gathered to whole ones; a long epoch is cut into equal parts.
 
     Args:
@@ -82,7 +82,7 @@ def evaluation_interval(steps: int, steps_per_epoch: int | None, validation_batc
         >>> evaluation_interval(5000, 2000, 1.0)
         50
     """
-    target = max(steps / 100, 20.0, 3.3 * validation_batches)
+    target = max(steps / 100, 20.0, 5.0 * validation_batches)
     if steps_per_epoch is None:
         interval = round(target)
     elif target >= steps_per_epoch:
