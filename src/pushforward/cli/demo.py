@@ -55,6 +55,7 @@ def demo(
         data=str(packaged_path("cms_dimuon.parquet")),
         out=out / "dimuon.safetensors",
         seed=seed,
+        label="Packaged table",
         table_options={"columns": list(COLUMNS)},
         fit_options={"epochs": FAST_EPOCHS if fast else None},
     )

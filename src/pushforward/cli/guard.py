@@ -21,12 +21,12 @@ USAGE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 # Library messages begin with the Python name that was called; on the command line nobody called it.
-_CALLER = re.compile(r"^(?:pf\.[\w.]+|[A-Z]\w*\.\w+|fit|save|load): (?=\S)")
+_CALLER = re.compile(r"^(?:pf\.[\w.]+|(?!DATA)[A-Z]\w*(?:\.\w+)?|fit|save|load): (?=\S)")
 
 
-def usage_error(message: str) -> typer.BadParameter:
-    """An error of usage (exit status 2), to be raised."""
-    return typer.BadParameter(message)
+def usage_error(message: str) -> ArgumentError:
+    """An error of usage (exit status 2), to be raised; the message begins with the option."""
+    return ArgumentError(message)
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
@@ -44,8 +44,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
                 warnings.showwarning = _show_warning
             try:
                 command(*args, **kwargs)
-            except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
-                raise  # usage, and a reader such as `head` that has gone: Typer knows what to do
+            except (typer.Exit, typer.Abort, BrokenPipeError):
+                raise  # Typer knows what to do when a reader such as `head` has gone
             except BaseException as error:
                 if debug or isinstance(error, SystemExit):
                     raise

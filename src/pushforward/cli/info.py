@@ -63,21 +63,15 @@ def _facts_of_part(part: Any) -> dict[str, Any]:
 
 
 def _print_file(screen: Console, facts: dict[str, Any], path: Path) -> None:
-    from pushforward.cli.report import arguments_text
-    from pushforward.cli.screen import count, size_of
+    from pushforward.cli.report import print_flow
+    from pushforward.cli.screen import size_of
 
     screen.print(
         f"{path}: {facts['kind']}, {size_of(path)}, written by pushforward {facts['version']} "
         f"(format {facts['format']})",
         markup=False,
     )
-    name = facts.get("flow", "composed by hand")
-    arguments = arguments_text(facts.get("arguments", {}))
-    screen.print(
-        f"Flow: {name}{' ' * bool(arguments)}{arguments}, "
-        f"{count(facts['parameters'], 'parameter')}",
-        markup=False,
-    )
+    print_flow(screen, facts.get("flow", ""), facts.get("arguments", {}), facts["parameters"])
 
 
 def _print_table(screen: Console, facts: dict[str, Any], table: TableFlow) -> None:

@@ -42,7 +42,7 @@ def names_of(text: str | None) -> list[str] | None:
     """The names in ``a,b,c``; None stays None.
 
     Raises:
-        typer.BadParameter: a name is empty.
+        ArgumentError: a name is empty.
 
     Example:
         >>> names_of("pt1, eta1")
@@ -60,7 +60,7 @@ def pairs_of(option: str, texts: Sequence[str]) -> dict[str, str]:
     """The pairs of a repeated ``KEY=VALUE`` option.
 
     Raises:
-        typer.BadParameter: no ``=``, no key, or one key twice.
+        ArgumentError: no ``=``, no key, or one key twice.
 
     Example:
         >>> pairs_of("--set", ["layers=4", "hidden=64,64"])
@@ -84,7 +84,7 @@ def numbers_of(option: str, texts: Sequence[str]) -> dict[str, float]:
     """The pairs of a repeated ``COLUMN=NUMBER`` option.
 
     Raises:
-        typer.BadParameter: as ``pairs_of``, or a value is not a finite number.
+        ArgumentError: as ``pairs_of``, or a value is not a finite number.
 
     Example:
         >>> numbers_of("--given", ["z=0.5"])
@@ -105,7 +105,7 @@ def refuse_overwriting(out: Path | None, *inputs: str | Path) -> None:
     """Refuse an output that is one of the inputs: a slip of the hand that would cost them.
 
     Raises:
-        typer.BadParameter: ``out`` is one of ``inputs``.
+        ArgumentError: ``out`` is one of ``inputs``.
     """
     if out is None or not out.exists():
         return

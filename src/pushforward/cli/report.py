@@ -27,6 +27,7 @@ __all__ = [
     "print_source",
 ]
 
+_FIRST = ("map", "layers", "hidden", "bins")
 _COLUMNS = 24  # columns that are listed; more would push everything else off the screen
 
 
@@ -74,17 +75,21 @@ def _role(kind: str) -> str:
     return "" if kind == "real" else kind
 
 
-def print_choice(screen: Console, table: TableFlow) -> None:
+def print_choice(screen: Console, choice: Mapping[str, Any], flow: Flow) -> None:
     """The flow that was chosen, and why."""
-    choice = table.choice
-    arguments = arguments_text(choice["arguments"])
-    screen.print(
-        f"Flow: {choice['recipe']}{' ' * bool(arguments)}{arguments}, "
-        f"{count(parameters_of(table.flow), 'parameter')}",
-        markup=False,
-    )
+    print_flow(screen, choice["recipe"], choice["arguments"], parameters_of(flow))
     for reason in choice["reason"]:
         screen.print(f"  {reason}", markup=False)
+
+
+def print_flow(screen: Console, recipe: str, arguments: Mapping[str, Any], parameters: int) -> None:
+    """Recipe, arguments and size of a flow, in a line."""
+    told = arguments_text(arguments)
+    screen.print(
+        f"Flow: {recipe or 'composed by hand'}{' ' * bool(told)}{told}, "
+        f"{count(parameters, 'parameter')}",
+        markup=False,
+    )
 
 
 def arguments_text(arguments: Mapping[str, Any]) -> str:
@@ -96,8 +101,13 @@ def arguments_text(arguments: Mapping[str, Any]) -> str:
     """
     from pushforward.cli.settings import text_of
 
-    told = {key: one for key, one in arguments.items() if key not in ("features", "context")}
-    return " ".join(f"{key}={text_of(one)}" for key, one in told.items() if one is not None)
+    hidden = ("features", "context", "seed")  # said elsewhere
+    told = {key: one for key, one in arguments.items() if key not in hidden and one is not None}
+    # A model file keeps them by alphabet; the telling ones come first.
+    order = sorted(
+        told, key=lambda key: (key not in _FIRST, _FIRST.index(key) if key in _FIRST else 0)
+    )
+    return " ".join(f"{key}={text_of(told[key])}" for key in order)
 
 
 def parameters_of(flow: Flow) -> int:
@@ -135,7 +145,8 @@ def print_result(screen: Console, facts: Mapping[str, Any], history: History) ->
 def print_run(screen: Console, seconds: float, history: History) -> None:
     """How a run went, in a sentence."""
     last = history.evaluations[-1]
-    told = f"{count(last.step, 'step')}, {last.epoch:.0f} epochs, {history.stopped}"
+    passes = "1 epoch" if last.epoch == 1 else f"{last.epoch:.3g} epochs"
+    told = f"{count(last.step, 'step')}, {passes}, {history.stopped}"
     if history.best_step != last.step:
         told += f"; the weights of step {history.best_step:,} were kept"
     if history.skipped:
@@ -150,10 +161,10 @@ def print_figures(screen: Console, facts: Mapping[str, Any]) -> None:
     rows = [
         (label, f"{facts[name]:.3f} ± {facts[f'{name}_error']:.3f}")
         for label, name in (
-            (f"this flow ({facts['flow']})", "log_density"),
-            ("Gaussian, full covariance", "gaussian"),
+            (f"this flow ({facts['flow'] or 'composed by hand'})", "nats"),
+            ("Gaussian, full covariance", "gaussian_nats"),
         )
     ]
-    heading = f"mean log-density of {count(facts['validation_rows'], 'held-out row')}"
+    heading = f"mean log-density of {count(facts['held_out_rows'], 'held-out row')}"
     screen.print(table({heading: "left", "nats a row": "right"}, rows))
     screen.print("± standard error; higher is better, one nat is a factor of 2.7.")

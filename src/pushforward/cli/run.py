@@ -16,7 +16,8 @@ from pushforward.cli.guard import INTERRUPTED
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pushforward.tables import TableFlow
+    from pushforward.flows import Flow
+    from pushforward.tables import Schema, TableFlow
 
 __all__ = ["Job", "fit_and_report"]
 
@@ -31,6 +32,7 @@ class Job:
         flow: a recipe's name or ``auto``.
         pairs: ``--set``, as texts.
         seed: of weights, split and order.
+        label: what the table is called; by default its path.
         quiet: whether to show neither progress nor report.
         table_options: which columns, as ``TableFlow.fit`` takes them.
         fit_options: how to train, as ``pf.fit`` takes them; None where it shall choose.
@@ -41,6 +43,7 @@ class Job:
     flow: str = "auto"
     pairs: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
+    label: str = ""
     quiet: bool = False
     table_options: Mapping[str, Any] = field(default_factory=dict)
     fit_options: Mapping[str, Any] = field(default_factory=dict)
@@ -60,7 +63,13 @@ def fit_and_report(job: Job, screen: Console) -> tuple[TableFlow, dict[str, Any]
         typer.Exit: the run was interrupted; its checkpoint is kept and no model was saved.
     """
     import pushforward as pf
-    from pushforward.cli.report import facts_of, print_result
+    from pushforward.cli.report import (
+        facts_of,
+        print_choice,
+        print_result,
+        print_schema,
+        print_source,
+    )
     from pushforward.cli.settings import settings_of
 
     settings = {}
@@ -68,10 +77,16 @@ def fit_and_report(job: Job, screen: Console) -> tuple[TableFlow, dict[str, Any]
         recipe = pf.flows.find("nsf" if job.flow == "auto" else job.flow)
         settings = settings_of(recipe.name, recipe.build, job.pairs)
     table = pf.TableFlow(job.flow, settings=settings, seed=job.seed)
+
+    def announce(schema: Schema, choice: Mapping[str, Any], flow: Flow) -> None:
+        print_source(screen, job.label or job.data, schema)
+        print_schema(screen, schema)
+        print_choice(screen, choice, flow)
+
     table.fit(
         job.data,
         progress=not job.quiet,
-        callbacks=() if job.quiet else (_Announcement(screen, table, job.data),),
+        ready=None if job.quiet else announce,
         **job.table_options,
         **{key: value for key, value in job.fit_options.items() if value is not None},
     )
@@ -84,23 +99,6 @@ def fit_and_report(job: Job, screen: Console) -> tuple[TableFlow, dict[str, Any]
     if not job.quiet:
         print_result(screen, facts, table.history)
     return table, facts
-
-
-class _Announcement:
-    """Says what was read and chosen, once, when the training begins."""
-
-    def __init__(self, screen: Console, table: TableFlow, data: str) -> None:
-        self.screen, self.table, self.data = screen, table, data
-        self.made = False
-
-    def __call__(self, event: object) -> None:
-        from pushforward.cli.report import print_choice, print_schema, print_source
-
-        if not self.made:
-            self.made = True
-            print_source(self.screen, self.data, self.table.schema)
-            print_schema(self.screen, self.table.schema)
-            print_choice(self.screen, self.table)
 
 
 def _say_how_to_go_on() -> None:

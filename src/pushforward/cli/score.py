@@ -70,10 +70,12 @@ def score(
 
 
 def _facts(frame: polars.DataFrame, out: Path | None, notes: list[str]) -> dict[str, Any]:
-    lowest = frame["log_density"].arg_sort()[:_ROWS].to_list()
+    scored = frame["log_density"].is_not_null()
+    lowest = frame["log_density"].arg_sort(nulls_last=True)[: min(_ROWS, int(scored.sum()))]
     return {
         "out": None if out is None else str(out),
         "rows": frame.height,
+        "rows_not_scored": frame.height - int(scored.sum()),
         "mean_log_density": frame["log_density"].mean(),
         "less_likely_than_every_training_row": int((frame["outlier_score"] >= 1).sum()),
         "least_likely": [
@@ -82,7 +84,7 @@ def _facts(frame: polars.DataFrame, out: Path | None, notes: list[str]) -> dict[
                 "log_density": frame["log_density"][index],
                 "outlier_score": frame["outlier_score"][index],
             }
-            for index in lowest
+            for index in lowest.to_list()
         ],
         "notes": notes,
     }
@@ -94,10 +96,13 @@ def _print(facts: dict[str, Any], frame: polars.DataFrame, columns: list[str]) -
     screen = console(words_aside=facts["out"] is None)
     for note in facts["notes"]:
         screen.print(f"Note: {note}", markup=False)
+    left = facts["rows_not_scored"]
+    if left:
+        screen.print(f"{count(left, 'row')} not scored, with missing or infinite values.")
     screen.print(
-        f"{count(facts['rows'], 'row')} scored, mean log-density "
-        f"{facts['mean_log_density']:.3f} nats; {facts['less_likely_than_every_training_row']:,} "
-        "less likely than every training row."
+        f"{count(facts['rows'] - left, 'row')} scored, mean log-density "
+        f"{figures(facts['mean_log_density'])} nats; "
+        f"{facts['less_likely_than_every_training_row']:,} less likely than every training row."
     )
     shown = columns[:_COLUMNS]
     headings = dict.fromkeys(["row", "log_density", "outlier_score", *shown], "right")

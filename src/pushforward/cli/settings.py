@@ -31,7 +31,7 @@ def settings_of(name: str, build: Callable[..., Any], pairs: Mapping[str, str]) 
         pairs: texts by key, as ``pairs_of`` reads them.
 
     Raises:
-        typer.BadParameter: the recipe has no such argument, or the text is none of its values.
+        ArgumentError: the recipe has no such argument, or the text is none of its values.
 
     Example:
         >>> def recipe(features, *, layers=6, hidden=(128, 128), mix="lu"): ...

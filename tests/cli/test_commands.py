@@ -1,0 +1,144 @@
+"""What the commands do when all is well, with real tables and real, small models."""
+
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+from tests.cli.conftest import QUICK, numbers
+
+import pushforward as pf
+
+
+def test_fit_says_what_it_read_chose_and_reached(typed, folder, here):
+    result = typed("fit", folder / "table.csv", *QUICK[:-1], "--epochs", "3")
+    assert result.status == 0
+    for part in (
+        "300 rows, 3 columns",
+        "nsf layers=2 hidden=16",
+        "held-out row",
+        "Gaussian, full covariance",
+        "±",
+        "Saved as table.safetensors",
+        f"pushforward score table.safetensors {folder}/table.csv --out scored.csv",
+        "pushforward sample table.safetensors -n 1000 --out new.csv",
+    ):
+        assert part in result.out
+    assert "in the place of" not in result.out
+    assert isinstance(pf.load("table.safetensors"), pf.TableFlow)
+    again = typed("fit", folder / "table.csv", *QUICK[:-1])
+    assert "in the place of the file that was there" in again.out
+
+
+def test_a_column_of_markup_is_shown_as_it_is_called(typed, here):
+    numbers().rename({"a": "[red]a"}).write_csv("t.csv")
+    assert "[red]a" in typed("fit", "t.csv", *QUICK[:-1]).out
+
+
+def test_quiet_is_quiet(typed, folder, here):
+    result = typed("fit", folder / "table.csv", *QUICK)
+    assert (result.status, result.out, result.err) == (0, "", "")
+
+
+def test_fit_in_json(typed, folder, here):
+    facts = typed("fit", folder / "table.csv", "--json", *QUICK).json()
+    assert facts["model"] == "table.safetensors"
+    assert facts["columns"] == ["a", "b", "c"]
+    assert facts["rows_read"] == 300
+    assert facts["arguments"]["layers"] == 2
+
+
+def test_the_same_seed_gives_the_same_file(typed, folder, here):
+    for name, seed in (("one", 4), ("two", 4), ("three", 5)):
+        typed("fit", folder / "table.csv", "--out", f"{name}.safetensors", "--seed", seed, *QUICK)
+    drawn = [pf.load(f"{name}.safetensors").sample(5, seed=0) for name in ("one", "two", "three")]
+    assert drawn[0].equals(drawn[1])
+    assert not drawn[0].equals(drawn[2])
+
+
+def test_score_keeps_the_table_and_adds_two_columns(typed, folder, here):
+    table = numbers(40).with_columns(name=pl.Series([f"row {i}" for i in range(40)]))
+    table.write_csv("t.csv")
+    result = typed("score", folder / "model.safetensors", "t.csv", "--out", "s.parquet")
+    assert "40 rows scored" in result.out
+    assert "'name' is ignored" in " ".join(result.out.split())
+    scored = pl.read_parquet("s.parquet")
+    assert scored.columns == [*table.columns, "log_density", "outlier_score"]
+    assert scored.drop("log_density", "outlier_score").equals(pl.read_csv("t.csv"))
+    assert scored["outlier_score"].is_between(0, 1).all()
+    expected = pf.load(folder / "model.safetensors").log_prob(table)
+    assert scored["log_density"].to_numpy() == pytest.approx(expected, rel=1e-12)
+
+
+def test_score_finds_the_odd_row(typed, folder, here):
+    table = numbers(40)
+    table[16, "b"] = 25.0
+    table.write_csv("t.csv")
+    arguments = ("score", folder / "model.safetensors", "t.csv", "--out", "s.csv", "--json")
+    facts = typed(*arguments).json()
+    assert facts["least_likely"][0]["row"] == 17
+    assert facts["least_likely"][0]["outlier_score"] == 1.0
+    assert facts["less_likely_than_every_training_row"] >= 1
+
+
+def test_without_out_the_table_goes_to_standard_output(typed, folder, here):
+    scored = typed("score", folder / "model.safetensors", folder / "table.csv")
+    assert pl.read_csv(scored.out.encode()).height == 300
+    assert "300 rows scored" in scored.err
+    drawn = typed("sample", folder / "model.safetensors", "-n", 7)
+    assert pl.read_csv(drawn.out.encode()).shape == (7, 3)
+    assert drawn.err == ""
+
+
+def test_samples_repeat_with_their_seed(typed, folder):
+    words = ("sample", folder / "model.safetensors", "-n", 3)
+    assert typed(*words).out == typed(*words, "--seed", 0).out
+    assert typed(*words).out != typed(*words, "--seed", 1).out
+
+
+def test_samples_given_a_context(typed, folder, here):
+    words = ("sample", folder / "given.safetensors", "-n", 9, "--given", "c=2.5", "--out", "s.csv")
+    assert "written to s.csv" in typed(*words).out
+    assert pl.read_csv("s.csv").height == 9
+
+
+def test_info_of_a_table(typed, folder):
+    model = folder / "given.safetensors"
+    result = typed("info", model)
+    for part in ("TableFlow", pf.__version__, "nsf", "context", "300 rows", "Trained in"):
+        assert part in result.out
+    facts = typed("info", model, "--json").json()
+    assert facts["kind"] == "TableFlow"
+    assert facts["context"] == ["c"]
+    assert [column["name"] for column in facts["schema"]["columns"]] == ["a", "b", "c"]
+
+
+def test_info_of_a_bare_flow(typed, here):
+    pf.save(pf.flows.realnvp(4, layers=2, hidden=(8,), seed=0), "flow.safetensors")
+    result = typed("info", "flow.safetensors")
+    assert "realnvp layers=2 hidden=8" in result.out
+    assert "Events of 4 numbers" in result.out
+    assert typed("info", "flow.safetensors", "--json").json()["event_shape"] == [4]
+    refused = typed("score", "flow.safetensors", "t.csv")
+    assert refused.status == 1
+    assert "knows no columns" in refused.err
+
+
+def test_flows_lists_every_recipe(typed):
+    listed = typed("flows")
+    for name, recipe in pf.flows.RECIPES.items():
+        assert name in listed.out
+        assert recipe.paper in listed.out
+    assert {one["name"] for one in typed("flows", "--json").json()} == set(pf.flows.RECIPES)
+    assert "bins" in typed("flows", "nsf").out
+
+
+def test_a_reader_that_leaves_early_is_no_error(folder):
+    code = "from pushforward.cli import main; main()"
+    words = ["sample", str(folder / "model.safetensors"), "-n", "200000"]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline() == b"a,b,c\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
