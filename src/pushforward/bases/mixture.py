@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -91,11 +93,12 @@ class Mixture(Base):
         # multinomial refuses to draw nothing
         which = torch.multinomial(share, max(1, count), replacement=True, generator=generator)
         which = which[:count].reshape(batch)
+        components: list[Any] = list(self.components)
         draws = [
             component.rsample(n, context if component.context else None, generator=generator)
             if component.context or context is None
             else component.rsample(batch, generator=generator)
-            for component in self.components
+            for component in components
         ]
         index = which.reshape(1, *batch, *(1 for _ in self.event_shape)).expand(1, *shape)
         return torch.stack(draws).gather(0, index)[0]

@@ -26,7 +26,8 @@ class Wrapped(Base):
         arguments: its constructor's arguments; a nested distribution is a pair of this kind.
 
     Shapes:
-        z: ``(*batch, *batch_shape, *event_shape)`` of the distribution; log_prob: ``(*batch,)``
+        z: ``(*batch, *batch_shape, *event_shape)`` of the distribution;
+        log_prob: ``(*batch,)``, nats
 
     Raises:
         ArgumentError: a name that ``torch.distributions`` does not have, or a discrete one.
@@ -62,9 +63,9 @@ class Wrapped(Base):
         """The distribution, built from the buffers as they are now."""
         import torch.distributions
 
-        cls = getattr(torch.distributions, self.name, None)
-        known = isinstance(cls, type) and issubclass(cls, torch.distributions.Distribution)
-        if not known or self.name not in torch.distributions.__all__:
+        known = self.name in torch.distributions.__all__
+        cls: Any = getattr(torch.distributions, self.name) if known else None
+        if not isinstance(cls, type) or not issubclass(cls, torch.distributions.Distribution):
             raise ArgumentError(f"Wrapped: {self.name!r} is no class of torch.distributions.")
         values = {key: self._value(key) for key in self._keys}
         return cls(**values)
