@@ -12,7 +12,7 @@ import importlib
 import inspect
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 import torch
@@ -228,7 +228,7 @@ class Reader:
             raise ModelFileError(f"pf.load: the tensor {key!r} is missing.")
         return self._tensors[key].clone()
 
-    def _class(self, name: str) -> Callable[..., Any]:
+    def _class(self, name: str) -> type:
         room = name.split(".")[0]
         if room in _ROOMS:  # a fixed list of our own rooms, never a module the file chooses
             importlib.import_module(f"pushforward.{room}")
@@ -236,8 +236,8 @@ class Reader:
         if cls is None:
             short = name.rsplit(".", 1)[-1]
             raise ModelFileError(
-                f"pf.load: the file uses the class {name!r}, which pushforward does not have; if it is "
-                f"yours, import it and write pf.load(path, classes=[{short}])."
+                f"pf.load: the file uses the class {name!r}, which pushforward does not have; if "
+                f"it is yours, import it and write pf.load(path, classes=[{short}])."
             )
         return cls
 
@@ -248,12 +248,13 @@ def _one_of(name: str, allowed: tuple[str, ...]) -> str:
     return name
 
 
-def _call(cls: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+def _call(cls: type, arguments: dict[str, Any]) -> Any:
     """Call a constructor with its arguments by name, and its ``*args`` where it has them."""
     positional: list[Any] = []
     keywords: dict[str, Any] = {}
+    taken = inspect.signature(cls.__init__).parameters  # type: ignore[misc]
     try:
-        for name, parameter in _signature(cls).parameters.items():  # type: ignore[arg-type]
+        for name, parameter in taken.items():
             if name == "self" or name not in arguments:
                 continue
             if parameter.kind is parameter.VAR_POSITIONAL:
@@ -262,7 +263,7 @@ def _call(cls: Callable[..., Any], arguments: dict[str, Any]) -> Any:
                 keywords.update(arguments[name])
             else:
                 keywords[name] = arguments[name]
-        unknown = set(arguments) - set(_signature(cls).parameters)  # type: ignore[arg-type]
+        unknown = set(arguments) - set(taken)
         if unknown:
             raise TypeError(f"unexpected argument {sorted(unknown)[0]!r}")
         if positional:
@@ -271,7 +272,7 @@ def _call(cls: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     except ModelFileError:
         raise
     except Exception as error:  # whatever a damaged description makes a constructor say
-        name = getattr(cls, "__name__", cls)
+        name = cls.__name__
         raise ModelFileError(f"pf.load: {name} cannot be built from the file: {error}") from error
 
 

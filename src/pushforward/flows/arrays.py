@@ -18,13 +18,12 @@ def as_tensor(who: str, name: str, value: Any, dtype: torch.dtype, device: torch
     Raises:
         InputTypeError: the value holds no numbers, or numbers that are complex.
     """
-    if not isinstance(value, Tensor):
-        value = _from_numbers(who, name, value)
-    if value.is_complex():
+    numbers: Tensor = value if isinstance(value, Tensor) else _from_numbers(who, name, value)
+    if numbers.is_complex():
         raise InputTypeError(f"{who}: {name} is complex, expected real numbers.")
-    if value.dtype != dtype or value.device != device:
-        value = value.to(device=device, dtype=dtype)
-    return value
+    if numbers.dtype == dtype and numbers.device == device:
+        return numbers
+    return numbers.to(device=device, dtype=dtype)
 
 
 def _from_numbers(who: str, name: str, value: Any) -> Tensor:

@@ -36,13 +36,14 @@ class FlowDistribution(Distribution):
     @property
     def support(self) -> constraints.Constraint:
         """All of space, as far as the flow knows."""
-        return constraints.independent(constraints.real, len(self.event_shape))
+        return constraints.independent(constraints.real, len(self.event_shape))  # type: ignore[no-untyped-call]
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density in nats; value and ``batch_shape`` broadcast, as everywhere in torch."""
         event = self.event_shape
         ahead = value.shape[: value.ndim - len(event)]
-        value = value.expand(*torch.broadcast_shapes(ahead, self.batch_shape), *event)
+        batch = torch.broadcast_shapes(ahead, self.batch_shape)  # type: ignore[no-untyped-call]
+        value = value.expand(*batch, *event)
         return self.flow.log_prob(value, self.context)  # type: ignore[no-any-return]
 
     def sample(self, sample_shape: Any = ()) -> Tensor:

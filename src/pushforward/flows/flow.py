@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -166,6 +166,7 @@ class Flow(Part, nn.Module):
         return Estimate(value, _error_of_mean(ratio), samples, samples, "bound")
 
     def _log_prob(self, x: Tensor, e: Tensor | None) -> Tensor:
+        logdet: Tensor
         z, logdet = self.transform(x, e if self.transform.context else None)
         return self._base_log_prob(z, e) + logdet
 
@@ -327,5 +328,5 @@ def _error_of_mean(draws: Tensor) -> Tensor:
 
 
 def _width(context: Any) -> int | str:
-    shape = getattr(context, "shape", ())
+    shape: Sequence[int] = getattr(context, "shape", ())
     return int(shape[-1]) if len(shape) else "…"

@@ -95,9 +95,10 @@ def _check_rebuild(
     have = {k: tuple(v.shape) for k, v in made.state_dict().items()}
     if want != have:
         odd = sorted(set(want.items()) ^ set(have.items()))[0][0]
+        name = public_name(type(part))
         raise SpecError(
-            f"pf.save: {public_name(type(part))} was changed after it was built ({odd} differs from "
-            f"what its constructor makes), so it could not be loaded again; build it anew."
+            f"pf.save: {name} was changed after it was built ({odd} differs from what its "
+            f"constructor makes), so it could not be loaded again; build it anew."
         )
 
 
@@ -180,8 +181,9 @@ def load(
     try:
         made.load_state_dict(state, strict=True, assign=True)
     except (RuntimeError, KeyError) as error:
+        why = str(error).splitlines()[0]
         raise ModelFileError(
-            f"pf.load: {path}: the tensors do not fit the description ({str(error).splitlines()[0]})."
+            f"pf.load: {path}: the tensors do not fit the description ({why})."
         ) from error
     if isinstance(made, torch.nn.Module):
         made.eval().to(device)
@@ -220,8 +222,8 @@ def _refuse_foreign(path: Path) -> None:
         return
     if head[:1] == b"\x80" or head[:4] == b"PK\x03\x04":
         raise ModelFileError(
-            f"pf.load: {path}: a pickle or a PyTorch checkpoint, which can run code when it is read; "
-            f"pushforward reads only what pf.save wrote."
+            f"pf.load: {path}: a pickle or a PyTorch checkpoint, which can run code when it is "
+            f"read; pushforward reads only what pf.save wrote."
         )
     raise ModelFileError(f"pf.load: {path}: not a safetensors file, or its header is damaged.")
 

@@ -42,5 +42,5 @@ class Map(Part, nn.Module):
         return copy.deepcopy(self)
 
     def fit(self: M, x: Tensor) -> M:
-        """Set the constants that depend on data from ``(n, features)``; by default there are none."""
+        """Set the constants that depend on data, from ``(n, features)``; by default none are."""
         return self

@@ -192,7 +192,7 @@ class RationalQuadratic(Map):
     def _find(self, u: Tensor, raw: Tensor, axis: int) -> _Bin:
         """Bin of each u along x (axis 0) or y (axis 1)."""
         k = self.bins
-        logits = raw[..., : 2 * k].unflatten(-1, (2, k)) + self.layout
+        logits = raw[..., : 2 * k].reshape(*raw.shape[:-1], 2, k) + self.layout
         floor = torch.as_tensor(
             [[self.min_width], [self.min_height]], dtype=u.dtype, device=u.device
         )

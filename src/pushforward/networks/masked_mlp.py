@@ -60,7 +60,8 @@ class MaskedMLP(Part, nn.Module):
         places = list(range(features)) if order is None else [int(i) for i in order]
         if sorted(places) != list(range(features)):
             raise ShapeError(
-                f"MaskedMLP: order is {tuple(places)}, expected a permutation of 0 … {features - 1}."
+                f"MaskedMLP: order is {tuple(places)}, expected a permutation of "
+                f"0 … {features - 1}."
             )
         self.features, self.outputs, self.context = features, outputs, context
         self.activation, self.dropout = activation, float(dropout)
@@ -86,12 +87,11 @@ class MaskedMLP(Part, nn.Module):
         x = x if context is None else torch.cat((x, context), -1)
         activate = ACTIVATIONS[self.activation]
         for i, layer in enumerate(self.layers):
-            x = activate(functional.linear(x, layer.weight * self._mask(i), layer.bias))
+            assert isinstance(layer, nn.Linear)
+            mask = self.get_buffer(f"mask{i}")
+            x = activate(functional.linear(x, layer.weight * mask, layer.bias))
             if self.dropout:
                 x = functional.dropout(x, self.dropout, self.training)
         weight = self.last.weight * self.get_buffer("mask_last")
         x = functional.linear(x, weight, self.last.bias)
-        return x.unflatten(-1, (self.features, self.outputs))
-
-    def _mask(self, i: int) -> Tensor:
-        return self.get_buffer(f"mask{i}")
+        return x.reshape(*x.shape[:-1], self.features, self.outputs)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from pushforward.spec import Part
 
 __all__ = ["ACTIVATIONS", "MLP"]
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu,
     "silu": functional.silu,
     "gelu": functional.gelu,
@@ -60,8 +61,7 @@ class MLP(Part, nn.Module):
         self.inputs, self.outputs = inputs, outputs
         self.activation, self.dropout = activation, float(dropout)
         widths = [inputs, *hidden] if inputs else []
-        pairs = zip(widths[:-1], widths[1:], strict=True)
-        self.hidden_layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairs)
+        self.hidden_layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         last = widths[-1] if widths else 0
         self.last = nn.Linear(last, outputs) if last else None
         self.constant = None if last else nn.Parameter(torch.zeros(outputs))

@@ -40,7 +40,7 @@ class Normalize(Part, nn.Module):
         self.register_buffer("scale", torch.ones(features))
 
     def fit(self, x: Tensor) -> Normalize:
-        """Read mean and standard deviation off ``(n, features)``; a constant column keeps its unit."""
+        """Read both off ``(n, features)``; a constant column keeps its unit."""
         moments = Moments(self.features).update(x.reshape(-1, self.features))
         spread = moments.variance.clamp_min(0.0).sqrt()
         spread = torch.where(spread > 0, spread, torch.ones_like(spread))

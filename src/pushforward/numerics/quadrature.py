@@ -44,7 +44,7 @@ def _on_grid(log_prob: Callable[[Tensor], Tensor], samples: Tensor, cells: int) 
     points = torch.cartesian_prod(*middles).reshape(-1, len(edges))
     volumes = torch.cartesian_prod(*widths).reshape(-1, len(edges)).prod(-1)
     total = 0.0
-    for rows, volume in zip(points.split(_CHUNK), volumes.split(_CHUNK), strict=True):
+    for rows, volume in zip(torch.split(points, _CHUNK), torch.split(volumes, _CHUNK), strict=True):
         density = log_prob(rows.to(samples.dtype)).double().exp()
         total += float((density * volume).sum())
     return total
@@ -60,4 +60,5 @@ def _edges(column: Tensor, cells: int) -> Tensor:
     place = torch.linspace(0, len(column) - 1, follow, dtype=torch.float64).to(column)
     left = place.floor().long().clamp_max(len(column) - 2)
     along = torch.lerp(column[left], column[left + 1], place - left)
-    return torch.cat((even, along)).unique()
+    edges: Tensor = torch.unique(torch.cat((even, along)))
+    return edges

@@ -66,6 +66,6 @@ def _moments(parts: list[Tensor], weights: Tensor | None) -> _Moments:
 
 def _log_prob(x: Tensor, moments: _Moments) -> Tensor:
     mean, factor = moments
-    standard = torch.linalg.solve_triangular(factor, (x - mean).T, upper=False)
+    standard: Tensor = torch.linalg.solve_triangular(factor, (x - mean).T, upper=False)
     constant = factor.diagonal().log().sum() + 0.5 * len(mean) * math.log(2.0 * math.pi)
     return -0.5 * standard.square().sum(0) - constant

@@ -98,7 +98,8 @@ def _from_mapping(schema: Schema, given: Mapping[str, Any]) -> Tensor:
         raise ArgumentError(f"TableFlow.sample: given lacks the context column {lacking[0]!r}.")
     try:
         columns = [torch.as_tensor(given[n], dtype=torch.float64) for n in schema.context]
-        table = torch.stack(torch.broadcast_tensors(*[c.reshape(-1) for c in columns]), -1)
+        rows = max(column.numel() for column in columns)
+        table = torch.stack([column.reshape(-1).expand(rows) for column in columns], -1)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ArgumentError(f"TableFlow.sample: given holds no numbers: {error}.") from None
     return _finite(schema, table)

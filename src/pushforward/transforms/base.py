@@ -70,7 +70,7 @@ class Transform(Part, nn.Module):
         return self
 
     def steps(self) -> Iterator[tuple[str, Callable[..., tuple[Tensor, Tensor]]]]:
-        """The named maps this transform applies in turn, data first; itself unless it is made of some."""
+        """The named maps that are applied in turn, data first; by default only itself."""
         yield type(self).__name__, self.forward
 
     def _admit(

@@ -76,7 +76,8 @@ class Coupling(Transform):
         flags = [i < features // 2 for i in range(features)] if keep is None else _flags(keep)
         if len(flags) != features or all(flags):
             raise ArgumentError(
-                f"Coupling: keep is {flags}, expected {features} booleans, at least one of them False."
+                f"Coupling: keep is {flags}, expected {features} booleans, at least one of them "
+                f"False."
             )
         self.event_shape = (features,)
         self.context = context

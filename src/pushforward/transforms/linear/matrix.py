@@ -37,7 +37,7 @@ def solve_upper(matrix: Tensor, x: Tensor) -> Tensor:
 def _solve(matrix: Tensor, x: Tensor, *, upper: bool, unit: bool) -> Tensor:
     # Rows times the transposed triangle from the right: the batch is one dimension of the solve.
     flat = x.reshape(-1, x.shape[-1])
-    solved = torch.linalg.solve_triangular(
+    solved: Tensor = torch.linalg.solve_triangular(
         matrix.mT, flat, upper=not upper, left=False, unitriangular=unit
     )
     return solved.reshape(x.shape)

@@ -41,7 +41,8 @@ class Orthogonal(Transform):
 
     def _matrix(self) -> Tensor:
         below = self.generator.tril(-1)
-        return torch.linalg.matrix_exp(below - below.mT)
+        matrix: Tensor = torch.linalg.matrix_exp(below - below.mT)
+        return matrix
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return apply_matrix(x, self._matrix()), x.new_zeros(x.shape[:-1])
