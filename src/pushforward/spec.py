@@ -229,9 +229,11 @@ class Reader:
         return self._tensors[key].clone()
 
     def _class(self, name: str) -> type:
-        room = name.split(".")[0]
+        room, _, exported = name.partition(".")
         if room in _ROOMS:  # a fixed list of our own rooms, never a module the file chooses
-            importlib.import_module(f"pushforward.{room}")
+            module = importlib.import_module(f"pushforward.{room}")
+            if exported in module.__all__:
+                getattr(module, exported)  # a room may import its classes at their first use
         cls = self._foreign.get(name) or _CLASSES.get(name)
         if cls is None:
             short = name.rsplit(".", 1)[-1]

@@ -37,7 +37,9 @@ def test_a_column_of_markup_is_shown_as_it_is_called(typed, here):
 
 def test_quiet_is_quiet(typed, folder, here):
     result = typed("fit", folder / "table.csv", *QUICK)
-    assert (result.status, result.out, result.err) == (0, "", "")
+    assert (result.status, result.out) == (0, "")
+    assert "step" not in result.err
+    assert result.err.startswith("Note: 270 rows are few")  # a warning is no chatter
 
 
 def test_fit_in_json(typed, folder, here):

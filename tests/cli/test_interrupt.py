@@ -16,7 +16,7 @@ LONG = ("--set", "layers=2", "--set", "hidden=16", "--batch-size", "32")
 
 
 @pytest.fixture
-def start(start, tmp_path):
+def start(tmp_path):
     """Start a command in ``tmp_path``; what still runs at the end is killed."""
     started = []
 

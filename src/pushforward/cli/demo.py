@@ -81,7 +81,10 @@ def demo(
 
 
 def invariant_mass(frame: polars.DataFrame) -> NDArray[Any]:
-    """Mass of what decayed into two muons, in GeV; nan where a generated momentum is negative.
+    """Mass of what decayed into two muons, in GeV; nan where a generated pair is impossible.
+
+    A momentum below zero is impossible, and so is a direction along the beam to within what
+    numbers can express.
 
     Example:
         >>> import polars
@@ -92,9 +95,10 @@ def invariant_mass(frame: polars.DataFrame) -> NDArray[Any]:
     import numpy
 
     pt1, eta1, phi1, pt2, eta2, phi2 = frame.select(COLUMNS).to_numpy().astype(float).T
-    square = 2 * pt1 * pt2 * (numpy.cosh(eta1 - eta2) - numpy.cos(phi1 - phi2))
-    physical = (pt1 > 0) & (pt2 > 0)
-    return numpy.sqrt(numpy.where(physical, square, numpy.nan))
+    with numpy.errstate(over="ignore", invalid="ignore"):
+        square = 2 * pt1 * pt2 * (numpy.cosh(eta1 - eta2) - numpy.cos(phi1 - phi2))
+        possible = (pt1 > 0) & (pt2 > 0) & numpy.isfinite(square)
+        return numpy.sqrt(numpy.where(possible, square, numpy.nan))
 
 
 def _compare(data: NDArray[Any], generated: NDArray[Any]) -> dict[str, Any]:
@@ -106,7 +110,7 @@ def _compare(data: NDArray[Any], generated: NDArray[Any]) -> dict[str, Any]:
         "median_generated": float(numpy.nanmedian(generated)),
         "near_peak_data": near[0],
         "near_peak_generated": near[1],
-        "unphysical": int(numpy.isnan(generated).sum()),
+        "impossible": int(numpy.isnan(generated).sum()),
     }
 
 
@@ -161,10 +165,10 @@ def _print(
     ]
     near = f"within {NEAR:g} GeV of the Z ({Z_BOSON} GeV)"
     screen.print(table({"": "left", "median": "right", near: "right"}, rows))
-    if compared["unphysical"]:
+    if compared["impossible"]:
         screen.print(
-            f"{compared['unphysical']} of {len(masses[1]):,} generated pairs have a negative "
-            "momentum and no mass.\n"
+            f"{compared['impossible']} of {len(masses[1]):,} generated pairs are impossible (a "
+            "momentum below zero) and have no mass.\n"
         )
     names = ["generated.csv", "dimuon.safetensors", *(["dimuon.png"] if picture else [])]
     if not picture:

@@ -41,6 +41,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         debug = bool(kwargs.get("debug"))
         with warnings.catch_warnings():
             if not debug:
+                warnings.simplefilter("default", UserWarning)
                 warnings.showwarning = _show_warning
             try:
                 command(*args, **kwargs)

@@ -59,6 +59,10 @@ def sample(
 
         check_output(out, what="--out")
     table = load_table(model, "sample")
+    lacking = [name for name in table.schema.context if name not in values]
+    if lacking:
+        needed = " ".join(f"--given {name}=VALUE" for name in lacking)
+        raise usage_error(f"the density of this model is conditional: add {needed}.")
     frame = table.sample(rows, given=values or None, seed=seed)
     if out is None:
         sys.stdout.write(frame.write_csv())
