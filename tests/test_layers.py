@@ -1,6 +1,7 @@
 """Data flows one way: a room imports only rooms above it in this list."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -125,13 +126,14 @@ def test_rooms_list_what_they_give(room):
         assert getattr(module, name) is not None
 
 
+@functools.cache
 def loaded_after(code):
     """Names of the modules that a fresh Python has loaded after a line of code."""
     report = f"import sys\n{code}\nprint(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", report], capture_output=True, text=True, check=True
     )
-    return set(done.stdout.split())
+    return frozenset(done.stdout.split())
 
 
 def test_importing_the_package_imports_nothing_heavy():

@@ -54,7 +54,9 @@ def _two_lumps(n: int) -> D.Distribution:
 
 def _mixture(n: int) -> bases.Base:
     return bases.Mixture(
-        bases.Normal(n, _line(n, -3, -2), 0.5), bases.Normal(n, _line(n, 2, 3)), weights=[0.3, 0.7]
+        bases.Normal(n, _line(n, -3, -2), 0.5, learn=True),
+        bases.Normal(n, _line(n, 2, 3), learn=True),
+        weights=[0.3, 0.7],
     )
 
 
