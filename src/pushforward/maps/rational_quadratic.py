@@ -67,7 +67,7 @@ class RationalQuadratic(Map):
     Example:
         >>> import torch
         >>> spline = RationalQuadratic(bins=4)
-        >>> raw = torch.randn(1000, 1, spline.raw_width, generator=torch.manual_seed(0))
+        >>> raw = torch.randn(1000, 1, spline.raw_width, generator=torch.manual_seed(0)) / 2
         >>> x = torch.linspace(-9, 9, 1000)[:, None]
         >>> z, log_derivative = spline(x, raw)
         >>> back, _ = spline.inverse(z, raw)
