@@ -31,9 +31,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 import pytest  # noqa: E402
 import scipy.stats  # noqa: E402, F401
 import torch  # noqa: E402
-from tests.breaks import Break, all_breaks  # noqa: E402
+from tests.breaking import Break  # noqa: E402
+from tests.breaks import all_breaks  # noqa: E402
 
 SURVIVED = "NOT CAUGHT"
+NOTHING = "(nothing)"
 
 
 class FirstFailure:
@@ -70,8 +72,6 @@ def run_tests(paths: Sequence[str], cases: str) -> dict[str, object]:
     arguments = [
         *paths,
         "-x",
-        "-k",
-        select,
         "-p",
         "no:cacheprovider",
         "--tb=no",
@@ -125,12 +125,16 @@ def in_parallel(jobs: Sequence[Break], workers: int) -> list[str]:
             answer = Path(folder) / str(i)
             found = json.loads(answer.read_text()) if answer.exists() else {"broken": "it crashed"}
             verdicts[i] = judge(found)
-            print(f"{jobs[i].family:18} {jobs[i].name:38} {short(verdicts[i])}", flush=True)
+            print(
+                f"{jobs[i].family:18} {jobs[i].name:38} {shown(jobs[i], verdicts[i])}", flush=True
+            )
     return verdicts
 
 
-def short(verdict: str) -> str:
-    """A test's file and name without its folder."""
+def shown(job: Break, verdict: str) -> str:
+    """The test that caught it, without its folder; where nothing was broken, that all is well."""
+    if job.family == NOTHING:
+        return verdict.replace(f"{SURVIVED} by", "pass:")
     return verdict.removeprefix("tests/")
 
 
@@ -138,7 +142,8 @@ def unbroken(jobs: Sequence[Break], workers: int) -> list[str]:
     """The same tests without any break: what fails now would seem to catch everything."""
     selections = sorted({(job.paths, job.cases) for job in jobs})
     nothing = [
-        Break("(nothing)", select, lambda: None, paths, select) for paths, select in selections
+        Break(NOTHING, f"{Path(paths[0]).parts[1]} {cases}", lambda: None, paths, cases)
+        for paths, cases in selections
     ]
     print("without a break:")
     verdicts = in_parallel(nothing, workers)
