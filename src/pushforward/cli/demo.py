@@ -164,7 +164,7 @@ def _print(
         for name, key in (("data", "data"), ("generated", "generated"))
     ]
     near = f"within {NEAR:g} GeV of the Z ({Z_BOSON} GeV)"
-    screen.print(table({"": "left", "median": "right", near: "right"}, rows))
+    screen.print(table([("", "left"), ("median", "right"), (near, "right")], rows))
     if compared["impossible"]:
         screen.print(
             f"{compared['impossible']} of {len(masses[1]):,} generated pairs are impossible (a "

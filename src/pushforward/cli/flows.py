@@ -65,18 +65,18 @@ def _print_all(recipes: Sequence[Recipe]) -> None:
     screen = console()
     # Two tables, since one with all the columns would not fit a terminal of 80.
     screen.print(
-        table({"flow": "left", "choose it for": "left"}, ((r.name, r.choose) for r in recipes))
+        table([("flow", "left"), ("choose it for", "left")], ((r.name, r.choose) for r in recipes))
     )
     screen.print("")
     screen.print(
         table(
-            {
-                "flow": "left",
-                "arXiv": "left",
-                "year": "right",
-                "density": "left",
-                "sampling": "left",
-            },
+            [
+                ("flow", "left"),
+                ("arXiv", "left"),
+                ("year", "right"),
+                ("density", "left"),
+                ("sampling", "left"),
+            ],
             ((r.name, r.paper, str(r.year), r.density, r.sampling) for r in recipes),
         )
     )
@@ -98,7 +98,7 @@ def _print_one(recipe: Recipe) -> None:
     )
     screen.print(
         table(
-            {"--set": "left", "default": "left"},
+            [("--set", "left"), ("default", "left")],
             _arguments(recipe.build).items(),
         )
     )

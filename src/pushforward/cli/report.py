@@ -65,7 +65,7 @@ def print_schema(screen: Console, schema: Schema, *, every: bool = False) -> Non
     headings |= dict.fromkeys(("low", "high", "mean", "std"), "right")
     headings |= {"note": "left"} if noted else {}
     screen.print("")
-    screen.print(table(headings, shown if noted else [row[:-1] for row in shown]))
+    screen.print(table(headings.items(), shown if noted else [row[:-1] for row in shown]))
     if len(rows) > len(shown):
         screen.print(f"… and {count(len(rows) - len(shown), 'more column', 'more columns')}")
     screen.print("")
@@ -166,5 +166,5 @@ def print_figures(screen: Console, facts: Mapping[str, Any]) -> None:
         )
     ]
     heading = f"mean log-density of {count(facts['held_out_rows'], 'held-out row')}"
-    screen.print(table({heading: "left", "nats a row": "right"}, rows))
+    screen.print(table([(heading, "left"), ("nats a row", "right")], rows))
     screen.print("± standard error; higher is better, one nat is a factor of 2.7.")

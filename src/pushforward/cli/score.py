@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["score"]
 
 _ROWS = 5  # least likely rows that are printed
-_COLUMNS = 6  # and how many of their columns
+_SCORES = 39  # characters that their number and scores take
+_CELL = 14  # characters of each of their columns
 
 
 def score(
@@ -104,12 +105,12 @@ def _print(facts: dict[str, Any], frame: polars.DataFrame, columns: list[str]) -
         f"{figures(facts['mean_log_density'])} nats; "
         f"{facts['less_likely_than_every_training_row']:,} less likely than every training row."
     )
-    shown = columns[:_COLUMNS]
-    headings = dict.fromkeys(["row", "log_density", "outlier_score", *shown], "right")
+    shown = columns[: max(1, (screen.width - _SCORES) // _CELL)]
+    headings = ["row", "log_density", "outlier_score", *(name[: _CELL - 3] for name in shown)]
     screen.print("\nThe least likely:")
     screen.print(
         table(
-            headings,
+            [(heading, "right") for heading in headings],
             (
                 (
                     f"{one['row']:,}",

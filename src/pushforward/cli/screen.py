@@ -23,11 +23,11 @@ def console(*, words_aside: bool = False) -> Console:
     return Console(stderr=words_aside, highlight=False, soft_wrap=False)
 
 
-def table(columns: Mapping[str, str], rows: Iterable[Sequence[str]]) -> Table:
+def table(columns: Iterable[tuple[str, str]], rows: Iterable[Sequence[str]]) -> Table:
     """A table without vertical lines.
 
     Args:
-        columns: headings, and ``left`` or ``right`` for how their cells stand.
+        columns: each heading, with ``left`` or ``right`` for how its cells stand.
         rows: the cells.
     """
     from rich.box import SIMPLE_HEAD
@@ -35,8 +35,10 @@ def table(columns: Mapping[str, str], rows: Iterable[Sequence[str]]) -> Table:
     from rich.text import Text
 
     made = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    for heading, side in columns.items():
-        made.add_column(heading, justify="right" if side == "right" else "left", overflow="fold")
+    for heading, side in columns:
+        made.add_column(
+            Text(heading), justify="right" if side == "right" else "left", overflow="fold"
+        )
     for row in rows:
         # Text, so that a column called [red] is shown and not obeyed.
         made.add_row(*(Text(cell) for cell in row))
@@ -70,15 +72,15 @@ def count(number: int, word: str, words: str | None = None) -> str:
 
 
 def figures(value: float | int | None) -> str:
-    """A number of a table, in at most six significant figures.
+    """A number of a table, in at most five significant figures.
 
     Example:
         >>> figures(20.000001), figures(-1234567.0), figures(3), figures(None)
-        ('20', '-1.23457e+06', '3', '–')
+        ('20', '-1.2346e+06', '3', '–')
     """
     if value is None:
         return "–"
-    return str(value) if isinstance(value, int) and abs(value) < 10**9 else f"{value:.6g}"
+    return str(value) if isinstance(value, int) and abs(value) < 10**9 else f"{value:.5g}"
 
 
 def size_of(path: Path) -> str:

@@ -1,0 +1,72 @@
+"""What the README says is so: its code runs, its commands, options, files and names exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import pushforward as pf
+from pushforward.cli import main
+from pushforward.training import settings
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_python_code_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(settings, "default_steps", lambda *sizes: 40)  # as written, it takes longer
+    blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    assert len(blocks) == 2
+    names = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["table"].sample(3).columns == ["pt1", "eta1", "pt2", "eta2"]
+    assert isinstance(names["flow"], pf.Flow)
+
+
+@pytest.mark.parametrize("command", ["fit", "score", "sample", "info"])
+def test_the_commands_have_their_options(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    known = capsys.readouterr().out
+    for line in re.findall(rf"pushforward {command} (.*)", TEXT):
+        for option in re.findall(r"--[a-z-]+", line):
+            assert option in known
+
+
+def test_every_option_it_names_exists(capsys):
+    known = ""
+    for command in ("fit", "score", "sample"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        known += capsys.readouterr().out
+    for option in re.findall(r"`(--[a-z]+)", TEXT):
+        assert option in known
+
+
+def test_links_lead_to_files():
+    for name in re.findall(r"\]\(([^)#:]+)\)", TEXT):
+        assert (ROOT / name).exists(), name
+
+
+def test_names_of_parts_exist():
+    for room, row in (
+        (pf.flows, "recipes"),
+        (pf.transforms, "transforms"),
+        (pf.maps, "maps"),
+        (pf.bases, "bases"),
+    ):
+        line = next(line for line in TEXT.splitlines() if line.startswith(f"| {row} |"))
+        named = re.findall(r"`([A-Za-z]+)[`(]", line.split("`pushforward")[0])
+        assert named
+        for name in named:
+            assert hasattr(room, name) or name == "Flow", name
+
+
+def test_targets_of_make_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"^make ([a-z]+)|`make ([a-z ]+)`", TEXT + contributing, re.MULTILINE)
+    for target in " ".join(one or other for one, other in named).split():
+        assert f"\n{target}:" in makefile
