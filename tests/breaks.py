@@ -82,7 +82,7 @@ def all_breaks() -> Iterator[Break]:
     for cls, key in BASES.items():
         yield from _of_a_base(cls, (("tests/bases",), key))
     yield from _particular()
-    yield from _of_flow((FLOW_TESTS, ""))
+    yield from _of_flow((FLOW_TESTS, "realnvp"))
 
 
 def _of_a_map(cls: type, names: tuple[str, str], place: tuple) -> Iterator[Break]:

@@ -52,7 +52,7 @@ def _two_lumps(n: int) -> D.Distribution:
     return D.MixtureSameFamily(D.Categorical(torch.tensor([0.3, 0.7]).double()), lumps)
 
 
-def _mixture(n: int) -> bases.Base:
+def mixture(n: int) -> bases.Base:
     return bases.Mixture(
         bases.Normal(n, _line(n, -3, -2), 0.5, learn=True),
         bases.Normal(n, _line(n, 2, 3), learn=True),
@@ -97,7 +97,7 @@ CASES = [
         reach=60.0,
         lost=3e-4,  # of Student's t with two degrees of freedom: 1 / reach^2
     ),
-    Case("mixture", _mixture, _two_lumps),
+    Case("mixture", mixture, _two_lumps),
     Case("wrapped-laplace", _torch(_laplace), lambda n: _independent(_laplace(n)), reach=25.0),
     Case("wrapped-uniform", _torch(_uniform), _uniform),
     Case("wrapped-full-covariance", _torch(_full), _full),

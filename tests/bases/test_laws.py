@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from scipy import stats
-from tests.bases.cases import CASES
+from tests.bases.cases import CASES, mixture
 from torch.testing import assert_close
 
 import pushforward.bases
@@ -179,7 +179,7 @@ def test_fixed_parameters_stay_fixed():
 
 
 def test_responsibilities_are_shares():
-    base = built(CASES[3], 2)
+    base = mixture(2).double()
     shares = base.responsibilities(torch.tensor([[-3.0, -2.0], [2.0, 3.0]]).double()).detach()
     assert_close(shares.sum(-1), torch.ones(2).double(), atol=1e-12, rtol=0)
     assert float(shares[0, 0]) > 0.99
