@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# Threads of PyTorch that wait shall sleep: spinning, they slow down whatever shares the cores.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .DEFAULT_GOAL := help
 .PHONY: demo test lint types mutations benchmarks clean help
 

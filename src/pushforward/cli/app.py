@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -71,4 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: what would follow ``pushforward`` in a shell; by default what does.
     """
+    # Before PyTorch is loaded: threads that wait shall sleep. Spinning, as by default, makes two
+    # threads ten times slower than one wherever something else runs on the same cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app(None if arguments is None else list(arguments), prog_name="pushforward")
