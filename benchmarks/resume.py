@@ -1,9 +1,10 @@
 """``kill -9`` at random moments of a training run: the resumed run must end as if nothing was.
 
 An undisturbed run gives the model that is expected. Then, again and again: a run is killed at a
-seeded random moment between its start and the time the undisturbed run took, and resumed to its
-end. Its model file must hold the same tensors, bit for bit, and no more than one interval between
-checkpoints may have been worked again.
+seeded random moment between its first step and its end, and resumed. Its model file must hold the
+same tensors, bit for bit, and no more than one interval between checkpoints may have been worked
+again: counted in steps where the interval is a number of steps, else in seconds from the last
+checkpoint to the kill.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 
 from results import Record, add_result_options, print_table
 
-SLACK = 0.5  # seconds that writing a checkpoint, a step and a look at the validation rows may take
+SLACK = 0.5  # seconds that writing a checkpoint and the step before it may take
 COLUMNS = "pt1,eta1,phi1,pt2,eta2,phi2"
 # The same as the command, for versions whose command cannot set the interval.
 DRIVER = """
@@ -34,19 +35,26 @@ from pushforward.training import Checkpoints
 o = json.loads(sys.argv[1])
 table = pf.TableFlow("nsf", settings=o["settings"], seed=0)
 table.fit(o["data"], columns=o["columns"].split(","), epochs=o["epochs"], progress=False,
-    checkpoint=Checkpoints(o["folder"], seconds=o["every"]), resume=o["resume"])
+    checkpoint=Checkpoints(o["folder"], seconds=o["every"], steps=o["every_steps"]),
+    resume=o["resume"])
 pf.save(table, o["out"])
 """
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One run that was killed and resumed."""
+    """One run that was killed and resumed.
 
-    killed_after: float  # seconds from its start
-    working_since: float | None  # seconds of work that the kill cost; None: before the first step
+    Attributes:
+        killed_after: seconds from the first step.
+        lost: seconds between the last checkpoint, or else the first step, and the kill.
+        repeated_steps: as the model file tells.
+        same: whether it has the tensors of the undisturbed run.
+    """
+
+    killed_after: float
+    lost: float
     repeated_steps: int
-    interval_steps: float  # steps that an undisturbed run takes in one interval
     same: bool
 
 
@@ -70,7 +78,7 @@ class Runner:
             text=True,
             check=True,
         )
-        self.by_command = "--checkpoint-every" in shown.stdout and not options.driver
+        self.by_command = "--checkpoint-every" in shown.stdout and not options.every_steps
 
     def start(self, name: str, resume: bool = False) -> subprocess.Popen[str]:
         """Begin a run, or go on with one; its model will be ``NAME.safetensors``."""
@@ -84,13 +92,19 @@ class Runner:
         )
 
     def finish(self, name: str, resume: bool = False) -> float:
-        """A run to its end; returns its wall time."""
-        began = time.perf_counter()
+        """A run to its end; returns the seconds from its first step on."""
         process = self.start(name, resume)
+        self.await_first_step(name, process)
+        began = time.perf_counter()
         _, complaint = process.communicate()
         if process.returncode:
             raise SystemExit(f"a run ended with status {process.returncode}: {complaint[-500:]}")
         return time.perf_counter() - began
+
+    def await_first_step(self, name: str, process: subprocess.Popen[str]) -> None:
+        """Wait until the run counts its steps."""
+        while not (self.checkpoints(name) / "steps").exists() and process.poll() is None:
+            time.sleep(0.01)
 
     def model(self, name: str) -> Path:
         return self.folder / f"{name}.safetensors"
@@ -116,6 +130,7 @@ class Runner:
             "settings": _settings(self.options),
             "epochs": self.options.epochs,
             "every": self.options.every,
+            "every_steps": self.options.every_steps or None,
             "folder": str(self.checkpoints(name)),
             "out": str(self.model(name)),
             "resume": resume,
@@ -131,61 +146,57 @@ def main() -> int:
         runner = Runner(options, Path(folder))
         took = runner.finish("undisturbed")
         facts = _history(runner.model("undisturbed"))
-        pace = facts["steps"] / facts["seconds"]
-        how = "pushforward fit" if runner.by_command else "pf.TableFlow with Checkpoints(seconds=)"
+        how = "pushforward fit" if runner.by_command else "pf.TableFlow with Checkpoints"
         record.note(runs_by=how, undisturbed_seconds=took, **facts)
-        print(
-            f"{how}: {facts['steps']} steps in {facts['seconds']:.1f} s, {took:.1f} s with start; "
-            f"a checkpoint every {options.every:g} s, about {pace * options.every:.0f} steps"
-        )
-        trials = []
+        print(f"{how}: {facts['steps']} steps in {facts['seconds']:.1f} s, {_interval(options)}")
+        trials: list[Trial] = []
         while len(trials) < options.times:
-            trial = _kill_and_resume(runner, f"run{len(trials)}", chance.uniform(0, took), pace)
+            trial = _kill_and_resume(runner, f"run{len(trials)}", chance.uniform(0, took))
             if trial is None:
-                print("a run was over before its kill: another moment is drawn")
+                print("a run was over before its kill: another moment is drawn", flush=True)
                 continue
             trials.append(trial)
-            _keep(record, trial, options.every)
+            _keep(record, trial, options)
             record.write()
-    _print(trials, options.every)
-    good = all(_good(trial, options.every) for trial in trials)
+    _print(trials, options)
+    good = all(_good(trial, options) for trial in trials)
     print(f"\nwritten to {record.write().name}; " + ("all as undisturbed" if good else "MISSED"))
     return 0 if good else 1
 
 
-def _kill_and_resume(runner: Runner, name: str, after: float, pace: float) -> Trial | None:
-    """Kill a run after some seconds and resume it; None if it was over before."""
+def _interval(options: argparse.Namespace) -> str:
+    if options.every_steps:
+        return f"a checkpoint every {options.every_steps} steps"
+    return f"a checkpoint every {options.every:g} s"
+
+
+def _kill_and_resume(runner: Runner, name: str, after: float) -> Trial | None:
+    """Kill a run some seconds after its first step and resume it; None if it was over before."""
     process = runner.start(name)
+    runner.await_first_step(name, process)
     try:
         process.wait(after)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGKILL)
-    process.communicate()
+    killed = time.time()
+    _, complaint = process.communicate()
+    folder = runner.checkpoints(name)
     if process.returncode == 0:
         runner.model(name).unlink()
-        for file in runner.checkpoints(name).iterdir():
+        for file in folder.iterdir():
             file.unlink()
         return None
     if process.returncode != -signal.SIGKILL:
-        raise SystemExit(f"a run ended with status {process.returncode} before it was killed")
-    lost = _lost(runner.checkpoints(name), time.time())
+        raise SystemExit(f"a run ended with status {process.returncode}: {complaint[-500:]}")
+    checkpoint = folder / "checkpoint.safetensors"
+    lost = killed - checkpoint.stat().st_mtime if checkpoint.exists() else after
     runner.finish(name, resume=True)
     return Trial(
         killed_after=after,
-        working_since=lost,
+        lost=lost,
         repeated_steps=_history(runner.model(name))["repeated_steps"],
-        interval_steps=pace * runner.options.every,
         same=_same(runner.model("undisturbed"), runner.model(name)),
     )
-
-
-def _lost(folder: Path, killed: float) -> float | None:
-    """Seconds between the last checkpoint, or else the first step, and the kill."""
-    if (checkpoint := folder / "checkpoint.safetensors").exists():
-        return killed - checkpoint.stat().st_mtime
-    if (folder / "steps").exists():  # written just before the first step, the last new file
-        return killed - folder.stat().st_mtime
-    return None
 
 
 def _history(model: Path) -> dict[str, Any]:
@@ -213,37 +224,46 @@ def _same(one: Path, other: Path) -> bool:
     )
 
 
-def _good(trial: Trial, every: float) -> bool:
-    return trial.same and (trial.working_since or 0.0) <= every + SLACK
+def _repeated(trial: Trial, options: argparse.Namespace) -> tuple[float, float, str]:
+    """How much was worked again, how much may be, and in what unit."""
+    if options.every_steps:
+        return trial.repeated_steps, options.every_steps, "steps"
+    # A kill behind the last step, while the result is measured and written, costs no step.
+    return (trial.lost if trial.repeated_steps else 0.0), options.every + SLACK, "seconds"
 
 
-def _keep(record: Record, trial: Trial, every: float) -> None:
+def _good(trial: Trial, options: argparse.Namespace) -> bool:
+    value, limit, _ = _repeated(trial, options)
+    return trial.same and value <= limit
+
+
+def _keep(record: Record, trial: Trial, options: argparse.Namespace) -> None:
+    value, limit, unit = _repeated(trial, options)
     record.add(
         "work repeated after kill -9",
-        trial.working_since or 0.0,
-        unit="seconds",
-        limit=every + SLACK,
+        value,
+        unit=unit,
+        limit=limit,
         killed_after_seconds=round(trial.killed_after, 2),
+        seconds_since_checkpoint=round(trial.lost, 2),
         repeated_steps=trial.repeated_steps,
-        steps_in_an_interval=round(trial.interval_steps, 1),
         same_tensors=trial.same,
         seed=0,
     )
 
 
-def _print(trials: list[Trial], every: float) -> None:
-    head = ("kill", "after, s", "lost, s", "steps again", "in an interval", "tensors", "")
+def _print(trials: list[Trial], options: argparse.Namespace) -> None:
+    head = ("kill", "after, s", "since checkpoint, s", "steps again", "tensors", "")
     rows = [
         (
             i,
-            f"{t.killed_after:.2f}",
-            "-" if t.working_since is None else f"{t.working_since:.2f}",
-            t.repeated_steps,
-            f"{t.interval_steps:.0f}",
-            "the same" if t.same else "DIFFERENT",
-            "" if _good(t, every) else "MISSED",
+            f"{trial.killed_after:.2f}",
+            f"{trial.lost:.2f}",
+            trial.repeated_steps,
+            "the same" if trial.same else "DIFFERENT",
+            "" if _good(trial, options) else "MISSED",
         )
-        for i, t in enumerate(trials, 1)
+        for i, trial in enumerate(trials, 1)
     ]
     print_table(head, rows)
 
@@ -262,7 +282,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--data", default="", help="a table with the packaged one's columns")
-    parser.add_argument("--driver", action="store_true", help="by pf.TableFlow in any case")
+    parser.add_argument(
+        "--every-steps", type=int, default=0, help="steps between checkpoints: an exact count"
+    )
     add_result_options(parser, "resume")
     return parser.parse_args()
 
