@@ -24,7 +24,7 @@ from results import Record, add_result_options, print_table
 
 LIMIT = 1.5e9  # bytes
 PART = 50_000  # rows written at a time
-STAGES = ("python", "torch", "pushforward", "read", "fit")
+STAGES = ("torch", "pushforward", "read", "fit")
 
 # What the measured process runs. It notes the peak so far after each stage.
 PROGRAM = """
@@ -33,7 +33,6 @@ marks = {}
 def mark(name):
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     marks[name] = peak * (1 if sys.platform == "darwin" else 1024)
-mark("python")
 path, options, threads = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
 import torch
 torch.set_num_threads(threads)
