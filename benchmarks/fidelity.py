@@ -6,6 +6,10 @@ less the flow's, which is exact but for the sampling error that is printed besid
 
 from __future__ import annotations
 
+import quiet_threads  # noqa: F401
+
+# isort: split
+
 import argparse
 import math
 import sys

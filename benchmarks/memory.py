@@ -28,7 +28,8 @@ STAGES = ("torch", "pushforward", "read", "fit")
 
 # What the measured process runs. It notes the peak so far after each stage.
 PROGRAM = """
-import json, resource, sys, time
+import json, os, resource, sys, time
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command pushforward does
 marks = {}
 def mark(name):
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import shlex
 import sys
 import time
@@ -38,6 +39,7 @@ class Record:
             "options": _without_paths(vars(options)),
             "machine": describe_machine(),
             "versions": describe_versions(),
+            "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", "default"),
         }
 
     def note(self, **facts: Any) -> None:

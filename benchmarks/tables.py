@@ -7,6 +7,10 @@ jitter, since spikes win density races: the ranking must not depend on it.
 
 from __future__ import annotations
 
+import quiet_threads  # noqa: F401
+
+# isort: split
+
 import argparse
 import math
 import os
