@@ -64,7 +64,9 @@ def test_knots_go_to_knots():
     x, y = (
         torch.cat((torch.zeros(1), sizes.cumsum(0))) * 2 * BOX - BOX for sizes in (widths, heights)
     )
-    slopes = torch.nn.functional.softplus(raw[8:] + math.log(math.expm1(0.999))) + 1e-3
+    raw_slopes = raw[8:].clone()
+    raw_slopes[[0, -1]] = 2 * torch.tanh(raw_slopes[[0, -1]] / 2)  # the tails are bounded
+    slopes = torch.nn.functional.softplus(raw_slopes + math.log(math.expm1(0.999))) + 1e-3
     z, log_derivative = map(x[:, None], raw.expand(5, 1, -1))
     assert_close(z[:, 0], y, atol=1e-12, rtol=0)
     assert_close(log_derivative[:, 0].exp(), slopes, atol=1e-9, rtol=0)
@@ -75,7 +77,7 @@ def test_knots_go_to_knots():
 
 def test_one_bin_is_the_formula_written_out():
     """One bin on [-BOX, BOX]: z = y0 + h (s q0 + d0 q) / (s + (d1 + d0 - 2 s) q) with s = 1."""
-    map = spline(bins=1).double()
+    map = spline(tails="none", bins=1).double()
     d0, d1 = 0.25, 3.0
     raw_of = lambda d: math.log(math.expm1(d - 1e-3)) - math.log(math.expm1(0.999))
     raw = torch.tensor([0.3, -0.8, raw_of(d0), raw_of(d1)], dtype=torch.float64).expand(101, 1, 4)
@@ -195,3 +197,12 @@ def test_data_of_another_width_is_refused():
 def test_arguments_that_cannot_be_are_refused(options, says):
     with pytest.raises(ArgumentError, match=says):
         RationalQuadratic(**options)
+
+
+def test_tails_cannot_explode():
+    """However far a network extrapolates, one spline stretches the far tail by 2.6 at most."""
+    map = spline()
+    raw = torch.full((2, 1, map.raw_width), 50.0)
+    x = torch.tensor([[-1e4], [1e4]])
+    assert float(map(x, raw)[0].abs().max()) < 2.7e4
+    assert float(map(x, -raw)[0].abs().min()) > 0.2e4

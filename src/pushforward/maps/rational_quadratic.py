@@ -17,6 +17,9 @@ __all__ = ["RationalQuadratic"]
 
 _TAILS = ("linear", "identity", "circular", "none")
 _SHARE = 0.999  # the central share of the data that the box covers
+# Bound of what softplus sees for a tail: slopes from 0.21 to 2.6. Far from the data a network
+# extrapolates, and a few unbounded tails in a row would send a far row to infinity.
+_TAIL = 2.0
 _MARGIN = 1.1  # room around it, so that the outermost rows do not sit on a knot
 
 
@@ -45,7 +48,7 @@ class RationalQuadratic(Map):
     Args:
         bins: number of bins.
         box: half width of the box, or ``None`` to read it off the data (3.5 until ``fit``).
-        tails: outside the box, ``linear`` goes on with a learned slope on either side,
+        tails: outside the box, ``linear`` goes on with a learned slope from 0.21 to 2.6,
             ``identity`` with slope 1, ``circular`` wraps x into the box and makes the two end
             slopes equal, ``none`` has no outside (the log-derivative there is -inf).
         min_width: smallest width of a bin, as a share of the box.
@@ -141,19 +144,21 @@ class RationalQuadratic(Map):
     def forward(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """``h(x)`` and its log-derivative."""
         u, inside = self._enter(x)
-        b = self._find(u, raw, 0)
+        slopes = self._slopes(raw)
+        b = self._find(u, raw, slopes, 0)
         s = b.height / b.width
         xi = ((u - b.x) / b.width).clamp(0.0, 1.0)
         q = xi * (1.0 - xi)
         below = s + (b.next_slope + b.slope - 2.0 * s) * q
         v = b.y + b.height * (s * xi * xi + b.slope * q) / below
         log_derivative = self._log_derivative(b, s, xi, q, below)
-        return self._leave(x, v, log_derivative, inside, raw, 1.0)
+        return self._leave(x, v, log_derivative, inside, slopes)
 
     def inverse(self, z: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """``h^-1(z)`` and its log-derivative."""
         v, inside = self._enter(z)
-        b = self._find(v, raw, 1)
+        slopes = self._slopes(raw)
+        b = self._find(v, raw, slopes, 1)
         s = b.height / b.width
         rise = v - b.y
         bend = rise * (b.next_slope + b.slope - 2.0 * s)
@@ -168,7 +173,7 @@ class RationalQuadratic(Map):
         q = xi * (1.0 - xi)
         below = s + (b.next_slope + b.slope - 2.0 * s) * q
         log_derivative = self._log_derivative(b, s, xi, q, below)
-        return self._leave(z, b.x + xi * b.width, -log_derivative, inside, raw, -1.0)
+        return self._leave(z, b.x + xi * b.width, -log_derivative, inside, slopes.reciprocal())
 
     @staticmethod
     def _log_derivative(b: _Bin, s: Tensor, xi: Tensor, q: Tensor, below: Tensor) -> Tensor:
@@ -189,40 +194,48 @@ class RationalQuadratic(Map):
             return (u - u.floor()).clamp(0.0, 1.0), torch.ones_like(u, dtype=torch.bool)
         return u.clamp(0.0, 1.0), (u >= 0.0) & (u <= 1.0)
 
-    def _find(self, u: Tensor, raw: Tensor, axis: int) -> _Bin:
+    def _find(self, u: Tensor, raw: Tensor, slopes: Tensor, axis: int) -> _Bin:
         """Bin of each u along x (axis 0) or y (axis 1)."""
-        k = self.bins
-        logits = raw[..., : 2 * k].reshape(*raw.shape[:-1], 2, k) + self.layout
-        floor = torch.as_tensor(
-            [[self.min_width], [self.min_height]], dtype=u.dtype, device=u.device
-        )
-        sizes = torch.softmax(logits, -1) * (1.0 - k * floor) + floor
-        inner = sizes[..., :-1].cumsum(-1)
-        zero = torch.zeros_like(inner[..., :1]) if k > 1 else torch.zeros_like(sizes)
-        knots = torch.cat((zero, inner, zero + 1.0), -1)  # pinned: exactly 0 and exactly 1
+        knots = self._knots(raw)
         index = (u.unsqueeze(-1) >= knots[..., axis, 1:-1]).sum(-1, keepdim=True)
         pair = torch.cat((index, index + 1), -1)  # (*batch, features, 2)
         ends = knots.gather(-1, pair.unsqueeze(-2).expand(*pair.shape[:-1], 2, 2))
-        slopes = self._slopes(raw[..., 2 * k :], pair)
+        slope, next_slope = slopes.gather(-1, pair).unbind(-1)
         left, right = ends.unbind(-1)
         (x, y), (width, height) = left.unbind(-1), (right - left).unbind(-1)
-        return _Bin(x, y, width, height, slopes[..., 0], slopes[..., 1])
+        return _Bin(x, y, width, height, slope, next_slope)
 
-    def _slopes(self, raw: Tensor, pair: Tensor) -> Tensor:
-        """Slopes at the two ends of the bin; only those of the bin are computed."""
+    def _knots(self, raw: Tensor) -> Tensor:
+        """Knots as shares of the box, ``(*batch, features, 2, bins + 1)``: x, then y."""
+        k = self.bins
+        logits = raw[..., : 2 * k].reshape(*raw.shape[:-1], 2, k) + self.layout
+        share = torch.softmax(logits, -1)
+        if self.min_width == self.min_height:
+            sizes = share * (1.0 - k * self.min_width) + self.min_width
+        else:
+            pairs = zip(share.unbind(-2), (self.min_width, self.min_height), strict=True)
+            sizes = torch.stack([one * (1.0 - k * least) + least for one, least in pairs], -2)
+        inner = sizes[..., :-1].cumsum(-1)
+        zero = torch.zeros_like(sizes[..., :1])
+        return torch.cat((zero, inner, zero + 1.0), -1)  # pinned: exactly 0 and exactly 1
+
+    def _slopes(self, raw: Tensor) -> Tensor:
+        """Slopes at all knots, ``(*batch, features, bins + 1)``; at raw = 0 they are 1."""
+        k = self.bins
+        free = raw[..., 2 * k :]
         if self.tails == "identity":
-            raw = functional.pad(raw, (1, 1))  # raw = 0 is slope 1
+            free = functional.pad(free, (1, 1))
         elif self.tails == "circular":
-            raw = torch.cat((raw, raw[..., :1]), -1)
-        return self._slope(raw.gather(-1, pair))
-
-    def _slope(self, raw: Tensor) -> Tensor:
-        return functional.softplus(raw + self._slope_offset) + self.min_slope
+            free = torch.cat((free, free[..., :1]), -1)
+        elif self.tails == "linear":
+            ends = _TAIL * torch.tanh(free[..., ::k] / _TAIL)
+            free = torch.cat((ends[..., :1], free[..., 1:-1], ends[..., 1:]), -1)
+        return functional.softplus(free + self._slope_offset) + self.min_slope
 
     def _leave(
-        self, x: Tensor, v: Tensor, log_derivative: Tensor, inside: Tensor, raw: Tensor, sign: float
+        self, x: Tensor, v: Tensor, log_derivative: Tensor, inside: Tensor, slopes: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Back to the units of the box, with the tails outside it; sign -1 is the inverse."""
+        """Back to the units of the box, with the tails outside it, of the outermost slopes."""
         z = self.low + (self.high - self.low) * v
         if self.tails == "circular":
             return z, log_derivative
@@ -232,12 +245,9 @@ class RationalQuadratic(Map):
         if self.tails == "identity":
             tail = torch.zeros_like(log_derivative)
             return z + below + above, torch.where(inside, log_derivative, tail)
-        first, last = 2 * self.bins, self.raw_width - 1
-        slopes = self._slope(raw[..., first :: last - first])
-        slopes = slopes if sign > 0 else slopes.reciprocal()
-        z = z + below * slopes[..., 0] + above * slopes[..., 1]
-        tail = torch.where(above > 0, slopes[..., 1], slopes[..., 0]).log()
-        return z, torch.where(inside, log_derivative, tail)
+        first, last = slopes[..., 0], slopes[..., -1]
+        tail = torch.where(above > 0, last, first).log()
+        return z + below * first + above * last, torch.where(inside, log_derivative, tail)
 
 
 def _root(a: Tensor, b: Tensor, c: Tensor) -> Tensor:

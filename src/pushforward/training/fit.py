@@ -166,7 +166,9 @@ def fit(
             loop = _build(module, call, sources, plan, chosen, optimizer, place)
             loop.folder, loop.callbacks = folder, callbacks
             loop.history.settings = settings
-            return _run(loop, resume, progress)
+            history = _run(loop, resume, progress)
+    flow.facts["training"] = history.summary()
+    return history
 
 
 @contextmanager

@@ -117,6 +117,23 @@ class History:
         """How many steps were skipped since something was not finite."""
         return len(self.skipped)
 
+    def summary(self) -> dict[str, Any]:
+        """The run in a few figures, as JSON values: what a model file says of its training."""
+        last, best = self.evaluations[-1], self.best
+        return _in_json(  # type: ignore[no-any-return]
+            {
+                **self.settings,
+                "steps_taken": last.step,
+                "epochs": last.epoch,
+                "best_step": best.step,
+                "untrained_loss": self.evaluations[0].validation_loss,
+                "validation_loss": best.validation_loss,
+                "seconds": self.seconds,
+                "skipped_steps": self.skipped_steps,
+                "stopped": self.stopped,
+            }
+        )
+
     def to_frame(self) -> polars.DataFrame:
         """One row an evaluation, one column a figure, as a polars frame.
 
