@@ -13,6 +13,7 @@ from competitors import Fitted
 from competitors.race import Race
 
 COMPONENTS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+PATIENCE = 3  # numbers of components in a row that are no better end the search
 STARTS = 3  # of each number of components; scikit-learn keeps the likeliest
 
 
@@ -22,7 +23,7 @@ def fit(race: Race) -> Fitted:
     train, validation, test = (
         race.standardized(part).astype(numpy.float64) for part in ("train", "validation", "test")
     )
-    tried, best, best_figure = [], None, -numpy.inf
+    tried, best, best_figure, worse = [], None, -numpy.inf, 0
     for components in COMPONENTS[:3] if race.small else COMPONENTS:
         mixture = GaussianMixture(
             components, n_init=STARTS, max_iter=500, reg_covar=1e-6, random_state=race.seed
@@ -38,8 +39,11 @@ def fit(race: Race) -> Fitted:
                 "converged": bool(mixture.converged_),
             }
         )
+        worse += 1
         if figure > best_figure:
-            best, best_figure = mixture, figure
+            best, best_figure, worse = mixture, figure, 0
+        if worse == PATIENCE:
+            break
     assert best is not None
     components, features = best.means_.shape
     return Fitted(
