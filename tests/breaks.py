@@ -245,9 +245,13 @@ def _square_dropped() -> None:
 
 def _next_bin() -> None:
     def find(old):
-        def found(self, u, raw, axis, *rest):
-            near = (u + 0.02).clamp(max=1.0) if axis == 1 else u
-            return old(self, near, raw, axis, *rest)
+        signature = inspect.signature(old)
+
+        def found(*args):
+            given = signature.bind(*args)
+            if given.arguments["axis"] == 1:  # only the inverse looks along y
+                given.arguments["u"] = (given.arguments["u"] + 0.02).clamp(max=1.0)
+            return old(*given.args)
 
         return found
 
