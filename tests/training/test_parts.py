@@ -12,9 +12,14 @@ from pushforward.objectives import Batch, MaximumLikelihood
 from pushforward.training.average import Average
 from pushforward.training.defaults import default_batch_size, default_steps, evaluation_interval
 from pushforward.training.history import Evaluation, History, SkippedStep
-from pushforward.training.optimizer import GuardedOptimizer, adamw, build_optimizer
+from pushforward.training.optimizer import (
+    GuardedOptimizer,
+    adamw,
+    build_optimizer,
+    schedule,
+    warm_up_steps,
+)
 from pushforward.training.progress import Bar, Lines, Silent, choose_progress
-from pushforward.training.schedule import schedule, warm_up_steps
 
 # ---------------------------------------------------------------- objective
 

@@ -9,6 +9,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from pushforward.errors import ArgumentError, ModelFileError, NotFittedError
 from pushforward.flows import Flow, find
+from pushforward.objectives import MaximumLikelihood
 from pushforward.spec import Part
 from pushforward.tables.choice import Choice, choose
 from pushforward.tables.gaussian import GaussianReference
@@ -161,6 +163,7 @@ class TableFlow(Part):
             ready(schema, self.choice, flow)
         held_out = _rows(x, held), _rows(c, held), _rows(w, held)
         x, c, w = x[train], _rows(c, train), _rows(w, train)
+        objective = MaximumLikelihood(self.choice["smoothing"])
         self._history = fit_flow(
             flow,
             x,
@@ -169,7 +172,7 @@ class TableFlow(Part):
             validation=held_out,
             progress=progress,
             seed=self._seed,
-            **options,
+            **{"objective": objective, **options},
         )
         self._keep(flow, schema)
         self._measure((x, c, w), held_out, began)
@@ -187,8 +190,9 @@ class TableFlow(Part):
             choice = Choice(self._asked, {}, (f"{self._asked}, as asked for",))
         arguments = {**choice.arguments, **self._settings}
         if self._settings:
-            changed = ", ".join(f"{k}={v}" for k, v in self._settings.items())
-            choice = Choice(choice.recipe, arguments, (*choice.reason, f"{changed}, as asked for"))
+            changed = ", ".join(f"{k}={_words(v)}" for k, v in self._settings.items())
+            why = (*choice.reason, f"{changed}, as asked for")
+            choice = replace(choice, arguments=arguments, reason=why)
         try:
             flow = find(choice.recipe).build(features, context, seed=self._seed, **arguments)
         except TypeError as error:
@@ -371,6 +375,11 @@ class TableFlow(Part):
 
 
 _Rows = tuple[Tensor, "Tensor | None", "Tensor | None"]
+
+
+def _words(value: Any) -> str:
+    """A setting as it is typed: 16,16 rather than (16, 16)."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _split(rows: int, share: float, seed: int) -> tuple[Tensor, Tensor]:

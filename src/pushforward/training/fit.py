@@ -18,6 +18,7 @@ from pushforward.training.average import Average
 from pushforward.training.batches import Sources, prepare
 from pushforward.training.batches.rows import RowShape
 from pushforward.training.batches.sources import Given, look
+from pushforward.training.callbacks import Callback
 from pushforward.training.checkpoint import (
     CheckpointFolder,
     Checkpoints,
@@ -26,7 +27,7 @@ from pushforward.training.checkpoint import (
 )
 from pushforward.training.defaults import evaluation_interval
 from pushforward.training.history import History
-from pushforward.training.loop import Callback, Loop, Plan
+from pushforward.training.loop import Loop, Plan
 from pushforward.training.optimizer import (
     GuardedOptimizer,
     OptimizerBuilder,
@@ -263,6 +264,12 @@ def _settle_precision(flow: Flow, precision: str) -> torch.dtype:
     return _PRECISIONS[precision]
 
 
+def _name(objective: object) -> str:
+    """What tells objectives apart: their class, and the arguments of our own."""
+    known = isinstance(objective, MaximumLikelihood)
+    return repr(objective) if known else type(objective).__qualname__
+
+
 def _context_width(flow: Flow) -> int | None:
     """Width of the context that comes in, if it is known: an embedding may change it."""
     if flow.context == 0:
@@ -332,7 +339,7 @@ def _identity(module: LossModule, given: Given, builder: OptimizerBuilder | None
     """What must be the same, besides the settings, for a run to go on bit for bit."""
     facts: dict[str, Any] = {
         "flow": fingerprint_module(module),
-        "objective": type(module.objective).__qualname__,
+        "objective": _name(module.objective),
         "optimizer": "default" if builder is None else getattr(builder, "__qualname__", "own"),
     }
     for name, value in (("data", given.data), ("validation data", given.validation)):

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pushforward.objectives.likelihood import MaximumLikelihood
 from pushforward.training.average import Average
 from pushforward.training.batches import Batches, Rows
+from pushforward.training.callbacks import Callback, Event, StopTraining
 from pushforward.training.checkpoint import (
     Checkpoint,
     CheckpointFolder,
@@ -35,33 +37,9 @@ from pushforward.training.randomness import (
 from pushforward.training.watch import LossModule, Watch
 
 if TYPE_CHECKING:
-    from pushforward.flows.flow import Flow
+    pass
 
-__all__ = ["Best", "Event", "Loop", "Plan", "StopTraining"]
-
-
-class StopTraining(Exception):
-    """Raised by a callback to end the run; the best weights are kept as at any other end."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """What a callback sees at every evaluation.
-
-    Args:
-        evaluation: the figures.
-        best_loss: lowest validation loss so far, None without validation rows.
-        steps: steps of the whole run.
-        flow: with the weights that were evaluated (the averaged ones), in ``eval`` mode.
-    """
-
-    evaluation: Evaluation
-    best_loss: float | None
-    steps: int
-    flow: Flow
-
-
-Callback = Callable[[Event], object]
+__all__ = ["Best", "Loop", "Plan"]
 
 
 @dataclass(frozen=True)
@@ -244,7 +222,7 @@ class Loop:
         self._watch.clear()
         now = time.perf_counter()
         rate = self._rows / max(now - self._mark, 1e-9) if self._rows else None
-        self._train_loss = self._train_loss if train_loss is None else train_loss
+        self._train_loss = _or(train_loss, self._train_loss)
         with self.average.applied(), private_randomness(self.plan.seed, self.device):
             self.module.eval()
             validation = self._validation_loss()
@@ -305,14 +283,15 @@ class Loop:
         return time.perf_counter() - self._begun
 
     def _show(self, rate: float | None = None) -> None:
-        train = self._watch.means()[0]
-        if train is not None:
-            self._train_loss = train
+        self._train_loss = _or(self._watch.means()[0], self._train_loss)
         if rate is None:
             rate = self._rows / max(time.perf_counter() - self._mark, 1e-9)
         evaluations = self.history.evaluations
         last = evaluations[-1].validation_loss if evaluations else None
-        self.progress.update(self.step, self._train_loss, last, rate)
+        # People compare log-densities, of which more is better; a loss of another kind stays one.
+        sign = -1.0 if isinstance(self.module.objective, MaximumLikelihood) else 1.0
+        train, last = (None if v is None else sign * v for v in (self._train_loss, last))
+        self.progress.update(self.step, train, last, rate)
 
     # ------------------------------------------------------------------ checkpoints
 
@@ -397,3 +376,7 @@ class Loop:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+def _or(value: float | None, before: float | None) -> float | None:
+    return before if value is None else value

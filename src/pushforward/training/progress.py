@@ -23,7 +23,7 @@ class Progress(Protocol):
     def update(
         self, step: int, train: float | None, validation: float | None, rows_per_second: float
     ) -> None:
-        """Show the present figures: losses in nats a row."""
+        """Show the present figures: log-densities in nats a row, or another objective's loss."""
         ...
 
     def note(self, text: str) -> None:
