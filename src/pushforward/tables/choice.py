@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-__all__ = ["Choice", "choose"]
+from pushforward.errors import ArgumentError
+from pushforward.flows import Flow, find
+
+__all__ = ["Choice", "build", "choose"]
 
 _BLURRED = 5_000  # rows below which training blurs them
 _SMALL = 500  # rows below which any flow is little better than a Gaussian
@@ -85,3 +90,42 @@ def _size(rows: int) -> tuple[int, int, int]:
     if rows < 5_000:
         return 6, 64, 8
     return 6, 128, 8
+
+
+def build(
+    asked: str | Flow, settings: Mapping[str, Any], sizes: tuple[int, int, int], seed: int
+) -> tuple[Flow, Choice]:
+    """Build the flow a table was asked to get, and say what was chosen.
+
+    Args:
+        asked: ``auto``, the name of a recipe, or a flow.
+        settings: arguments of the recipe that were asked for.
+        sizes: rows, features and context columns.
+        seed: seed of the weights.
+
+    Raises:
+        ArgumentError: the recipe does not take a setting.
+    """
+    rows, features, context = sizes
+    if isinstance(asked, Flow):
+        return asked, Choice("", {}, ("the flow that was given",))
+    if asked == "auto":
+        choice = choose(rows, features, context)
+        if choice.warning:
+            warnings.warn(choice.warning, UserWarning, stacklevel=4)
+    else:
+        choice = Choice(asked, {}, (f"{asked}, as asked for",))
+    if settings:
+        changed = ", ".join(f"{key}={_words(value)}" for key, value in settings.items())
+        reason = (*choice.reason, f"{changed}, as asked for")
+        choice = replace(choice, arguments={**choice.arguments, **settings}, reason=reason)
+    try:
+        flow = find(choice.recipe).build(features, context, seed=seed, **choice.arguments)
+    except TypeError as error:
+        raise ArgumentError(f"TableFlow: {choice.recipe} refuses a setting: {error}.") from None
+    return flow, choice
+
+
+def _words(value: Any) -> str:
+    """A setting as it is typed: 16,16 rather than (16, 16)."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

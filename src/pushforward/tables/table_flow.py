@@ -7,9 +7,7 @@ import json
 import math
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,7 +17,7 @@ from pushforward.errors import ArgumentError, ModelFileError, NotFittedError
 from pushforward.flows import Flow, find
 from pushforward.objectives import MaximumLikelihood
 from pushforward.spec import Part
-from pushforward.tables.choice import Choice, choose
+from pushforward.tables.choice import build
 from pushforward.tables.gaussian import GaussianReference
 from pushforward.tables.schema import Missing, Schema
 from pushforward.training import History
@@ -158,12 +156,14 @@ class TableFlow(Part):
         )
         x, c, w = load_matrix(data, schema)
         train, held = _split(len(x), validation, self._seed)
-        flow, self.choice = self._build(len(train), x.shape[1], 0 if c is None else c.shape[1])
+        sizes = len(train), x.shape[1], 0 if c is None else c.shape[1]
+        flow, choice = build(self._asked, self._settings, sizes, self._seed)
+        self.choice = choice.to_dict()
         if ready is not None:
             ready(schema, self.choice, flow)
         held_out = _rows(x, held), _rows(c, held), _rows(w, held)
         x, c, w = x[train], _rows(c, train), _rows(w, train)
-        objective = MaximumLikelihood(self.choice["smoothing"])
+        objective = MaximumLikelihood(choice.smoothing)
         self._history = fit_flow(
             flow,
             x,
@@ -177,27 +177,6 @@ class TableFlow(Part):
         self._keep(flow, schema)
         self._measure((x, c, w), held_out, began)
         return self
-
-    def _build(self, rows: int, features: int, context: int) -> tuple[Flow, dict[str, Any]]:
-        if isinstance(self._asked, Flow):
-            reason = ("the flow that was given",)
-            return self._asked, Choice("", {}, reason).to_dict()
-        if self._asked == "auto":
-            choice = choose(rows, features, context)
-            if choice.warning:
-                warnings.warn(choice.warning, UserWarning, stacklevel=3)
-        else:
-            choice = Choice(self._asked, {}, (f"{self._asked}, as asked for",))
-        arguments = {**choice.arguments, **self._settings}
-        if self._settings:
-            changed = ", ".join(f"{k}={_words(v)}" for k, v in self._settings.items())
-            why = (*choice.reason, f"{changed}, as asked for")
-            choice = replace(choice, arguments=arguments, reason=why)
-        try:
-            flow = find(choice.recipe).build(features, context, seed=self._seed, **arguments)
-        except TypeError as error:
-            raise ArgumentError(f"TableFlow: {choice.recipe} refuses a setting: {error}.") from None
-        return flow, choice.to_dict()
 
     def _keep(self, flow: Flow, schema: Schema) -> None:
         self._flow, self._schema, self._scorer = flow, schema, None
@@ -375,11 +354,6 @@ class TableFlow(Part):
 
 
 _Rows = tuple[Tensor, "Tensor | None", "Tensor | None"]
-
-
-def _words(value: Any) -> str:
-    """A setting as it is typed: 16,16 rather than (16, 16)."""
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _split(rows: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
