@@ -124,8 +124,15 @@ def _build(
     spec: Any, arguments: Mapping[str, Tensor], facts: Mapping[str, Any], classes: Iterable[type]
 ) -> Any:
     with torch.random.fork_rng(devices=[]):  # building draws weights that are replaced at once
-        made = Reader(arguments, classes).part(spec)
-        made.remember(facts)
+        try:
+            made = Reader(arguments, classes).part(spec)
+            made.remember(facts)
+        except ModelFileError:
+            raise
+        except Exception as error:  # whatever a description that nobody of us wrote may hold
+            raise ModelFileError(
+                f"pf.load: the description of the model makes no sense ({error})."
+            ) from error
     return made
 
 
@@ -202,7 +209,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            # Copies: what safetensors gives is the file itself, and would change with it.
+            tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError) as error:
         raise ModelFileError(
             f"pf.load: {path}: the file is damaged or cut short ({error})."
@@ -232,7 +240,7 @@ def _checked(path: Path, text: str, tensors: Mapping[str, Tensor]) -> dict[str, 
     try:
         content = json.loads(text)
         number, version = int(content["format"]), str(content["version"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ModelFileError(f"pf.load: {path}: the header is damaged ({error}).") from error
     if number > FORMAT:
         raise ModelFileError(
@@ -240,7 +248,11 @@ def _checked(path: Path, text: str, tensors: Mapping[str, Tensor]) -> dict[str, 
             f"{pushforward.__version__}, reads formats up to {FORMAT}: upgrade pushforward."
         )
     digest = content.pop("digest", None)
-    if digest != _digest(content, tensors):
+    try:
+        fits = digest == _digest(content, tensors)
+    except ValueError:  # numbers that are none: dumps never wrote them
+        fits = False
+    if not fits or not {"spec", "facts"} <= content.keys():
         raise ModelFileError(
             f"pf.load: {path}: the file is damaged: its checksum does not fit its contents."
         )
