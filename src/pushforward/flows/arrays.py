@@ -29,6 +29,9 @@ def as_tensor(who: str, name: str, value: Any, dtype: torch.dtype, device: torch
 def _from_numbers(who: str, name: str, value: Any) -> Tensor:
     if hasattr(value, "__dataframe__") or hasattr(value, "__arrow_c_stream__"):
         value = _from_frame(who, name, value)
+    # A frame of one column gives its own memory, read-only: PyTorch warns of such arrays.
+    if getattr(getattr(value, "flags", None), "writeable", True) is False:
+        value = value.copy()
     try:
         return torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError) as error:

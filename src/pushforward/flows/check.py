@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pushforward.errors import InputTypeError, SpecError
+from pushforward.flows.arrays import as_tensor
 from pushforward.flows.flow import Flow
 
 __all__ = ["CheckReport", "Finding", "check"]
@@ -99,7 +100,7 @@ def check(
     """
     if not isinstance(flow, Flow):
         raise InputTypeError(f"pf.check: got a {type(flow).__name__}, expected a Flow.")
-    was_training = flow.training
+    modes = [(module, module.training) for module in flow.modules()]
     flow.eval()
     try:
         generator = torch.Generator(flow.device).manual_seed(seed)
@@ -107,7 +108,8 @@ def check(
         laws = (_round_trips, _jacobian, _pairs, _integral, _gradients, _dtype, _saved)
         found = tuple(item for law in laws for item in law(flow, data, e, generator))
     finally:
-        flow.train(was_training)
+        for module, mode in modes:  # each its own: an embedding may be frozen in another mode
+            module.training = mode
     report = CheckReport(found)
     if show:
         print(report)
@@ -123,7 +125,7 @@ def _points(
     """At most 256 rows and their contexts."""
     c = None
     if context is not None:
-        c = torch.as_tensor(context, dtype=flow.dtype, device=flow.device)
+        c = as_tensor("pf.check", "context", context, flow.dtype, flow.device)
         c = c.expand(_ROWS if x is None else len(x), -1)[:_ROWS] if c.ndim == 1 else c[:_ROWS]
     if x is None:
         n = () if c is not None else (_ROWS,)
@@ -225,9 +227,10 @@ def _gradients(
         at = points.clone().requires_grad_()
         log_p = flow.log_prob(at, c)
         ok = log_p.isfinite()
-        grads = torch.autograd.grad(
-            torch.where(ok, log_p, 0.0).sum(), [at, *trained], allow_unused=True
-        )
+        total = torch.where(ok, log_p, 0.0).sum()
+        grads: tuple[Tensor | None, ...] = ()
+        if total.requires_grad:  # a uniform density of a permutation depends on nothing
+            grads = torch.autograd.grad(total, [at, *trained], allow_unused=True)
         odd = sum(int((~g.isfinite()).sum()) for g in grads if g is not None)
         nan = int(log_p.isnan().sum())
         bad = float(odd + nan)
@@ -236,7 +239,8 @@ def _gradients(
 
 def _away(x: Tensor, spreads: float) -> Tensor:
     centre = x.mean(0)
-    spread = x.std(0).clamp_min(torch.finfo(x.dtype).eps)
+    spread = x.std(0, correction=0)
+    spread = torch.where(spread > 0.0, spread, 1.0)  # of a single row, of equal rows
     return centre + spreads * spread * torch.where(x >= centre, 1.0, -1.0)
 
 
