@@ -99,7 +99,7 @@ def fit(
     ] = None,
     lr: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Peak learning rate. Default: 0.001.", show_default=False),
+        typer.Option(metavar="X", help="Peak learning rate. Default: 0.002.", show_default=False),
     ] = None,
     device: Annotated[
         str, typer.Option(metavar="NAME", help="`auto`, `cpu`, `cuda`, `cuda:1` …")
@@ -107,9 +107,14 @@ def fit(
     checkpoint: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Save the run there every 30 s and on Ctrl-C.", show_default=False
+            metavar="DIR",
+            help="Save the run there every so often and on Ctrl-C.",
+            show_default=False,
         ),
     ] = None,
+    checkpoint_every: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Time between two saves of the run.")
+    ] = 30.0,
     resume: Annotated[
         bool,
         typer.Option(
@@ -136,7 +141,8 @@ def fit(
         raise usage_error("--resume needs --checkpoint DIR, the folder of the run to go on with.")
     if missing not in ("refuse", "drop"):
         raise usage_error(f"--missing {missing}: expected refuse or drop.")
-    for option, number in (("--epochs", epochs), ("--lr", lr)):
+    numbers = {"--epochs": epochs, "--lr": lr, "--checkpoint-every": checkpoint_every}
+    for option, number in numbers.items():
         if number is not None and not 0 < number < float("inf"):
             raise usage_error(f"{option} {number:g}: expected a number above 0.")
     refuse_overwriting(out, data)
@@ -159,6 +165,7 @@ def fit(
             "lr": lr,
             "device": device,
             "checkpoint": checkpoint,
+            "checkpoint_every": checkpoint_every,
             "resume": resume,
         },
     )

@@ -71,12 +71,18 @@ def fit_and_report(job: Job, screen: Console) -> tuple[TableFlow, dict[str, Any]
         print_source,
     )
     from pushforward.cli.settings import settings_of
+    from pushforward.training import Checkpoints
 
     settings = {}
     if job.pairs or job.flow != "auto":
         recipe = pf.flows.find("nsf" if job.flow == "auto" else job.flow)
         settings = settings_of(recipe.name, recipe.build, job.pairs)
     table = pf.TableFlow(job.flow, settings=settings, seed=job.seed)
+
+    training = {key: value for key, value in job.fit_options.items() if value is not None}
+    every = training.pop("checkpoint_every", None)
+    if "checkpoint" in training and every is not None:
+        training["checkpoint"] = Checkpoints(training["checkpoint"], seconds=every)
 
     def announce(schema: Schema, choice: Mapping[str, Any], flow: Flow) -> None:
         print_source(screen, job.label or job.data, schema)
@@ -88,7 +94,7 @@ def fit_and_report(job: Job, screen: Console) -> tuple[TableFlow, dict[str, Any]
         progress=not job.quiet,
         ready=None if job.quiet else announce,
         **job.table_options,
-        **{key: value for key, value in job.fit_options.items() if value is not None},
+        **training,
     )
     if table.history.stopped == "interrupted":
         _say_how_to_go_on()

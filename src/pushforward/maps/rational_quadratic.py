@@ -43,7 +43,7 @@ class RationalQuadratic(Map):
         z = y0 + h (s xi^2 + d0 q) / (s + (d1 + d0 - 2 s) q).
 
     The box is ``[-box, box]`` for each feature. Left to ``None``, ``fit`` takes it from the data's
-    central 99.9 %, and lays the knots of ``raw = 0``, which is the identity, where the data is.
+    central 99.9 %.
 
     Args:
         bins: number of bins.
@@ -80,7 +80,6 @@ class RationalQuadratic(Map):
 
     low: Tensor
     high: Tensor
-    layout: Tensor
 
     def __init__(
         self,
@@ -114,19 +113,16 @@ class RationalQuadratic(Map):
         half = 3.5 if box is None else float(box)
         self.register_buffer("low", torch.tensor(-half))
         self.register_buffer("high", torch.tensor(half))
-        # logits of the bin widths at raw = 0, (features or 1, 1, bins)
-        self.register_buffer("layout", torch.zeros(1, 1, bins))
 
     def bind(self, features: int) -> RationalQuadratic:
-        """A copy with a box and a layout of knots for each of ``features`` numbers."""
+        """A copy with a box for each of ``features`` numbers."""
         bound = super().bind(features)
         bound.low = self.low.expand(features).clone()
         bound.high = self.high.expand(features).clone()
-        bound.layout = self.layout.expand(features, 1, self.bins).clone()
         return bound
 
     def fit(self, x: Tensor) -> RationalQuadratic:
-        """Set box and layout of knots from ``(n, features)``, unless a box was given."""
+        """Set the box from ``(n, features)``, unless one was given."""
         if self.box is not None or self.tails == "circular":
             return self
         if x.shape[-1] != self.low.numel():
@@ -136,7 +132,7 @@ class RationalQuadratic(Map):
             )
         low, high = central_range(x, _SHARE)
         half = torch.maximum(low.abs(), high.abs()) * _MARGIN
-        half = torch.where(half > 0, half, torch.ones_like(half)).to(self.high)
+        half = torch.where(half > 0, half, torch.ones_like(half))
         self.low.copy_(-half)
         self.high.copy_(half)
         return self
@@ -208,7 +204,7 @@ class RationalQuadratic(Map):
     def _knots(self, raw: Tensor) -> Tensor:
         """Knots as shares of the box, ``(*batch, features, 2, bins + 1)``: x, then y."""
         k = self.bins
-        logits = raw[..., : 2 * k].reshape(*raw.shape[:-1], 2, k) + self.layout
+        logits = raw[..., : 2 * k].reshape(*raw.shape[:-1], 2, k)
         share = torch.softmax(logits, -1)
         if self.min_width == self.min_height:
             sizes = share * (1.0 - k * self.min_width) + self.min_width

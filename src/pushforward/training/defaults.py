@@ -17,7 +17,7 @@ __all__ = [
 
 CLIP = 5.0  # largest norm of the whole gradient
 WEIGHT_DECAY = 1e-4  # on matrices only: a decayed shift or slope is a prior nobody asked for
-LEARNING_RATE = 1e-3  # at its peak
+LEARNING_RATE = 2e-3  # at its peak
 PATIENCE = 25  # evaluations in a row without a better figure
 
 
@@ -26,9 +26,9 @@ def default_batch_size(rows: int) -> int:
 
     Example:
         >>> [default_batch_size(rows) for rows in (500, 20_000, 1_000_000)]
-        [64, 256, 2048]
+        [64, 512, 2048]
     """
-    power: int = min(max(round(0.45 * math.log2(max(rows, 2)) + 1.9), 5), 11)
+    power: int = min(max(round(0.45 * math.log2(max(rows, 2)) + 2.3), 5), 11)
     return 1 << power
 
 
@@ -44,24 +44,24 @@ def default_steps(rows: int, features: int, batch_size: int) -> int:
         batch_size: rows a step.
 
     Example:
-        >>> default_steps(20_000, 6, 256)
-        3137
+        >>> default_steps(20_000, 6, 512)
+        2300
         >>> default_steps(10_000_000, 20, 256) * 256 >= 10_000_000
         True
     """
     width = math.sqrt(min(max(features / 6, 1.0), 2.0))
-    wanted = round(1500 * math.pow(max(rows, 100) / 500, 0.2) * width)
+    wanted = round(1100 * math.pow(max(rows, 100) / 500, 0.2) * width)
     return max(wanted, math.ceil(rows / batch_size))
 
 
 def average_decay(steps: int) -> float:
-    """Decay of the parameters' average that looks back over about a fiftieth of the run.
+    """Decay of the parameters' average that looks back over about a fifteenth of the run.
 
     Example:
-        >>> average_decay(5000)
-        0.99
+        >>> average_decay(3000)
+        0.995
     """
-    return 1.0 - 1.0 / max(steps / 50, 10)
+    return 1.0 - 1.0 / max(steps / 15, 10)
 
 
 def evaluation_interval(steps: int, steps_per_epoch: int | None, validation_batches: float) -> int:
