@@ -46,11 +46,13 @@ _Moments = tuple[Tensor, Tensor]
 def _moments(parts: list[Tensor], weights: Tensor | None) -> _Moments:
     """Mean and Cholesky factor of the covariance, a chunk of rows at a time."""
     rows = len(parts[0])
-    share = torch.full((rows,), 1.0 / rows) if weights is None else weights / weights.sum()
+    # In float64: shares that add up to 1 + 1e-8 would move the mean of a column far from zero.
+    share = torch.ones(rows, dtype=torch.float64) if weights is None else weights.double()
+    share = share / share.sum()
     chunks = [slice(i, i + 65536) for i in range(0, rows, 65536)]
 
     def take(s: slice) -> tuple[Tensor, Tensor]:
-        return torch.cat([part[s].double() for part in parts], -1), share[s].double()[:, None]
+        return torch.cat([part[s].double() for part in parts], -1), share[s][:, None]
 
     mean = torch.stack([(w * v).sum(0) for v, w in map(take, chunks)]).sum(0)
     products = [((v - mean) * w).T @ (v - mean) for v, w in map(take, chunks)]
