@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,7 +62,9 @@ def _typed(frame: Any, schema: Schema) -> list[Any]:
             result.append(column > 0.5)
         elif kind.is_integer():
             low, high = (polars.select(bound).item() for bound in (kind.min(), kind.max()))
-            result.append(column.round().clip(low, high).cast(kind))
+            top = float(high)  # of 64 bits it is one more than the type holds
+            top = top if int(top) <= high else math.nextafter(top, 0.0)
+            result.append(column.round().clip(float(low), top).cast(kind))
         else:
             result.append(column.cast(kind))
     return result
@@ -123,6 +126,8 @@ def _from_frame(schema: Schema, given: Any) -> Tensor:
 
 
 def _finite(schema: Schema, table: Tensor) -> Tensor:
+    if not len(table):
+        raise DataError("given: there are no rows, expected values of the context columns.")
     finite = table.isfinite()
     if not bool(finite.all()):
         row, column = (int(i) for i in (~finite).nonzero()[0])
