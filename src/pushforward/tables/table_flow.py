@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import operator
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pushforward.errors import ArgumentError, ModelFileError, NotFittedError
+from pushforward.errors import ArgumentError, DataError, ModelFileError, NotFittedError
 from pushforward.flows import Flow, find
 from pushforward.objectives import MaximumLikelihood
 from pushforward.spec import Part
@@ -30,6 +31,7 @@ __all__ = ["TableFlow"]
 
 _QUANTILES = 4001  # of the training rows' log-densities
 _SCORED = 100_000  # training rows that are scored for them, at most
+_FEWEST = 20  # rows with a weight
 _CHUNK = 8192  # rows scored at a time
 
 
@@ -154,7 +156,7 @@ class TableFlow(Part):
         schema = infer_schema(
             data, columns=columns, context=tuple(context), weights=weights, missing=missing
         )
-        x, c, w = load_matrix(data, schema)
+        x, c, w = _counting(*load_matrix(data, schema))
         train, held = _split(len(x), validation, self._seed)
         sizes = len(train), x.shape[1], 0 if c is None else c.shape[1]
         flow, choice = build(self._asked, self._settings, sizes, self._seed)
@@ -231,6 +233,10 @@ class TableFlow(Part):
         from pushforward.data.readers import open_table
 
         table = open_table(data)
+        if table.native == "pandas":  # its index and its kinds of columns stay as they are
+            log_p = self.log_prob(table)
+            scored = {"log_density": log_p, "outlier_score": self._outliers(log_p)}
+            return data.drop(columns=list(scored), errors="ignore").assign(**scored)
         frames = []
         for frame, log_p in self._scored(table):
             scores = polars.DataFrame(
@@ -248,7 +254,7 @@ class TableFlow(Part):
 
         schema = self.schema
         table = open_table(data)
-        columns = table.names
+        columns, self.notes = table.names, []
         # an array has no names: if it is as wide as the model, its columns are taken in order
         if table.kind != "array" or len(columns) != len(schema.names):
             found = match(columns, schema)
@@ -301,11 +307,11 @@ class TableFlow(Part):
         """
         from pushforward.tables.sampling import sample_frame
 
-        if not isinstance(n, int) or n < 1:
+        if not hasattr(n, "__index__") or n < 1:
             raise ArgumentError(f"TableFlow.sample: n is {n!r}, expected at least 1.")
         if self._scorer is None:
             self._scorer = copy.deepcopy(self.flow).to("cpu").double().eval()
-        return sample_frame(self._scorer, self.schema, n, given, seed)
+        return sample_frame(self._scorer, self.schema, operator.index(n), given, seed)
 
     # ------------------------------------------------------------------ saving
 
@@ -354,6 +360,19 @@ class TableFlow(Part):
 
 
 _Rows = tuple[Tensor, "Tensor | None", "Tensor | None"]
+
+
+def _counting(x: Tensor, context: Tensor | None, weights: Tensor | None) -> _Rows:
+    """The rows that have a weight; others would still have a part in scales, split and ranks."""
+    if weights is None or bool((weights > 0.0).all()):
+        return x, context, weights
+    counts = weights > 0.0
+    if int(counts.sum()) < _FEWEST:
+        raise DataError(
+            f"TableFlow.fit: only {int(counts.sum())} rows have a weight above zero, expected at "
+            f"least {_FEWEST}."
+        )
+    return x[counts], _rows(context, counts), weights[counts]
 
 
 def _split(rows: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
