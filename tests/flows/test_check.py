@@ -10,7 +10,7 @@ from tests.flows.cases import CASES, made
 import pushforward as pf
 from pushforward import Flow, bases, flows
 from pushforward import transforms as T
-from pushforward.errors import InputTypeError
+from pushforward.errors import ArgumentError, InputTypeError
 from pushforward.transforms import Transform
 
 ROUND = "x -> z -> x"
@@ -280,8 +280,15 @@ def test_any_number_of_rows_will_do(rows):
     assert checked(flows.nice(2, layers=2, hidden=(4,), seed=0), torch.randn(rows, 2)).passed
 
 
+def test_no_rows_are_refused():
+    with pytest.raises(ArgumentError, match=r"pf\.check: x holds no rows"):
+        checked(flows.nice(2, layers=2, hidden=(4,), seed=0), torch.zeros(0, 2))
+
+
 def test_rows_may_be_a_list_or_a_frame():
     flow = flows.nice(2, layers=2, hidden=(4,), seed=0)
+    assert checked(flow, [0.0, 1.0]).passed
+    assert checked(flow, torch.randn(2, 5, 2)).passed
     assert checked(flow, [[0.0, 1.0], [2.0, 3.0]]).passed
     assert checked(flow, pl.DataFrame({"a": [0.0, 1.0, 2.0], "b": [1.0, 5.0, 2.0]})).passed
 

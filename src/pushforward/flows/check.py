@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushforward.errors import InputTypeError, SpecError
+from pushforward.errors import ArgumentError, InputTypeError, SpecError
 from pushforward.flows.arrays import as_tensor
 from pushforward.flows.flow import Flow
 
@@ -92,6 +92,7 @@ def check(
 
     Raises:
         InputTypeError: not a flow.
+        ArgumentError: ``x`` holds no rows.
 
     Example:
         >>> import pushforward as pf
@@ -131,6 +132,9 @@ def _points(
         n = () if c is not None else (_ROWS,)
         return flow.sample(n, c, generator=generator), c
     data = flow._data("check", x)
+    data = data.reshape(-1, *flow.event_shape) if data.numel() else data
+    if not len(data):
+        raise ArgumentError("pf.check: x holds no rows, expected at least one.")
     return data[:_ROWS], c
 
 
