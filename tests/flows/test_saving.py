@@ -441,3 +441,14 @@ def test_text_and_path_name_the_same_file(tmp_path):
     path = pf.save(small(), str(tmp_path / "m.safetensors"))
     assert path == tmp_path / "m.safetensors"
     assert equal(pf.load(str(path)), pf.load(path))
+
+
+def test_a_part_changed_behind_its_constructor_is_refused(tmp_path):
+    flow = pf.flows.realnvp(2, layers=2, hidden=(8,), seed=0)
+    flow.transform.transforms.append(T.Reverse(2))  # it has no tensors to give it away
+    with pytest.raises(SpecError, match="was changed after it was built"):
+        pf.save(flow, tmp_path / "flow.safetensors")
+    other = pf.flows.realnvp(2, layers=2, hidden=(8,), seed=0)
+    other.transform.transforms[1].map.bound = 0.5
+    with pytest.raises(SpecError, match="was changed after it was built"):
+        pf.save(other, tmp_path / "flow.safetensors")

@@ -241,7 +241,7 @@ def test_every_row_is_seen_once_a_pass_in_an_order_of_its_own():
 
 
 def test_weights_have_mean_one_over_the_training_rows(ring):
-    given = look(ring, None, torch.arange(600.0), 0.25, RowShape((2,)), torch.float32)
+    given = look(ring, None, torch.arange(1.0, 601.0), 0.25, RowShape((2,)), torch.float32)
     sources = prepare(given, RowShape((2,)), torch.float32, torch.device("cpu"), 50, seed=0)
     batches = sources.batches
     weights = torch.cat([batches.gather(batches.next()).weights for _ in range(9)])

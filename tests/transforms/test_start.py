@@ -5,6 +5,9 @@ import torch
 from tests.transforms.cases import CASES
 from torch.testing import assert_close
 
+from pushforward import maps
+from pushforward import transforms as T
+
 # What is fitted to data or reorders the features is no identity, nor made of such.
 FIXED = {"linear-standardize", "linear-actnorm", "linear-permutation", "linear-reverse", "compose"}
 TRAINED = [case for case in CASES if case.name not in FIXED]
@@ -22,3 +25,15 @@ def test_before_training_it_is_the_identity(case, features, context):
         z, logdet = getattr(transform, direction)(x, c)
         assert_close(z, x, atol=1e-12, rtol=1e-14)
         assert_close(logdet, torch.zeros_like(logdet), atol=1e-12, rtol=0)
+
+
+def test_a_spline_turned_round_gets_its_box_from_the_data():
+    x = 50.0 * torch.randn(2000, 2)
+    turned = T.Inverse(T.Elementwise(2, map=maps.RationalQuadratic())).fit(x)
+    assert float(turned.transform.map.high.min()) > 100.0
+
+
+def test_a_scaling_turned_round_is_left_alone():
+    norm = T.Inverse(T.ActNorm(2)).fit(50.0 * torch.randn(2000, 2))
+    assert not bool(norm.transform.initialized)
+    assert float(norm.transform.log_scale.detach().abs().max()) == 0.0

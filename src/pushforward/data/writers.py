@@ -88,7 +88,8 @@ def _as_polars(frame: Any) -> polars.DataFrame:
 
     if isinstance(frame, polars.DataFrame):
         return frame
-    return polars.concat([chunk.frame for chunk in open_table(frame, what="frame").chunks()])
+    chunks = [chunk.frame for chunk in open_table(frame, what="frame").chunks()]
+    return polars.concat(chunks, how="vertical_relaxed")
 
 
 def _only_numbers(table: polars.DataFrame, target: Path, what: str) -> None:

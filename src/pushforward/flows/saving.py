@@ -93,6 +93,10 @@ def _check_rebuild(
         ) from error
     want = {k: tuple(v.shape) for k, v in part.state_dict().items()}  # type: ignore[attr-defined]
     have = {k: tuple(v.shape) for k, v in made.state_dict().items()}
+    if want == have:
+        before, after = _settings(part), _settings(made)
+        changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+        want, have = ({}, {}) if not changed else ({changed[0]: ()}, {})
     if want != have:
         odd = sorted(set(want.items()) ^ set(have.items()))[0][0]
         name = public_name(type(part))
@@ -100,6 +104,22 @@ def _check_rebuild(
             f"pf.save: {name} was changed after it was built ({odd} differs from what its "
             f"constructor makes), so it could not be loaded again; build it anew."
         )
+
+
+def _settings(part: Any) -> dict[str, tuple[type, dict[str, Any]]]:
+    """Class and plain attributes of every module: what tells modules of equal tensors apart."""
+    module = part if isinstance(part, torch.nn.Module) else part.flow
+    return {
+        name or "flow": (
+            type(inner),
+            {
+                key: value
+                for key, value in vars(inner).items()
+                if isinstance(value, bool | int | float | str) and key != "training"
+            },
+        )
+        for name, inner in module.named_modules()
+    }
 
 
 def _parts(part: Part) -> Iterable[Part]:
@@ -147,6 +167,8 @@ def write_tensors(
     os.close(handle)
     try:
         save_file(dict(tensors), temporary, dict(metadata))
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())  # on the disk before it takes the old file's place
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:

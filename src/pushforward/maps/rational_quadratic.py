@@ -165,7 +165,9 @@ class RationalQuadratic(Map):
         gap = b.height * (s * xi * xi + b.slope * q) - rise * below
         steep = b.height * (2.0 * s * xi + b.slope * (1.0 - 2.0 * xi))
         steep = steep - rise * (b.next_slope + b.slope - 2.0 * s) * (1.0 - 2.0 * xi)
-        xi = (xi - gap / steep).clamp(0.0, 1.0)
+        # On a flat piece the slope may round to 0, where the root is as good as it gets.
+        least = torch.finfo(z.dtype).eps * b.height * (s + b.slope + b.next_slope)
+        xi = (xi - gap / torch.maximum(steep, least)).clamp(0.0, 1.0)
         q = xi * (1.0 - xi)
         below = s + (b.next_slope + b.slope - 2.0 * s) * q
         log_derivative = self._log_derivative(b, s, xi, q, below)
@@ -251,7 +253,10 @@ def _root(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
 
     2c / (-b - sqrt(disc)) loses all digits where b < 0, (-b + sqrt(disc)) / 2a where b > 0.
     """
-    disc = (b * b - 4.0 * a * c).clamp_min(torch.finfo(b.dtype).tiny)  # rounding may go below 0
+    # Rounding may take the discriminant below 0, and the root's gradient is infinite at 0.
+    kind = torch.finfo(b.dtype)
+    least = (kind.eps * b).square() + kind.tiny
+    disc = torch.maximum(b * b - 4.0 * a * c, least.detach())
     far = b.abs() + disc.sqrt()
     positive = b >= 0
     above = torch.where(positive, -2.0 * c, far)

@@ -110,7 +110,9 @@ class MaximumLikelihood:
             x = x + self.smoothing * _noise_like(x, generator)
         log_prob: Tensor = flow(x, batch.context)
         if batch.weights is not None:
-            log_prob = log_prob * batch.weights
+            # a row without weight may lie where the density is zero, and 0 times -inf is nan
+            counts = batch.weights > 0.0
+            log_prob = torch.where(counts, log_prob, 0.0) * batch.weights
         return -log_prob.mean()
 
     def __repr__(self) -> str:

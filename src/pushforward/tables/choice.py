@@ -112,7 +112,7 @@ def build(
     if asked == "auto":
         choice = choose(rows, features, context)
         if choice.warning:
-            warnings.warn(choice.warning, UserWarning, stacklevel=4)
+            warnings.warn(choice.warning, UserWarning, stacklevel=3)
     else:
         choice = Choice(asked, {}, (f"{asked}, as asked for",))
     if settings:

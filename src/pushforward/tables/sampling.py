@@ -17,6 +17,8 @@ from pushforward.tables.schema import Schema
 
 __all__ = ["sample_frame"]
 
+_DRAWN = 65536  # rows drawn at a time
+
 
 def sample_frame(flow: Flow, schema: Schema, n: int, given: Any, seed: int | None) -> Any:
     """Draw rows, and give them names and types back.
@@ -34,9 +36,11 @@ def sample_frame(flow: Flow, schema: Schema, n: int, given: Any, seed: int | Non
     context = _context(schema, given)
     shifted = None if context is None else context - _offsets(schema, schema.context)
     if shifted is None:
-        rows = flow.sample(n, generator=generator)
+        rows = torch.cat([flow.sample(k, generator=generator) for k in _pieces(n, 1)])
     else:
-        rows = flow.sample(n, shifted, generator=generator).transpose(0, 1).flatten(0, 1)
+        pieces = _pieces(n, len(shifted))
+        drawn = [flow.sample(k, shifted, generator=generator) for k in pieces]
+        rows = torch.cat(drawn).transpose(0, 1).flatten(0, 1)
     rows = rows + _offsets(schema, schema.features)
     made = {name: rows[:, i].numpy() for i, name in enumerate(schema.features)}
     if context is not None:
@@ -44,6 +48,12 @@ def sample_frame(flow: Flow, schema: Schema, n: int, given: Any, seed: int | Non
         made |= {name: repeated[:, i].numpy() for i, name in enumerate(schema.context)}
     frame = polars.DataFrame(made)
     return to_native(frame.with_columns(_typed(frame, schema)), schema.native)
+
+
+def _pieces(n: int, given: int) -> list[int]:
+    """Cut n into draws of a size that memory does not notice."""
+    most = max(1, _DRAWN // given)
+    return [min(most, n - start) for start in range(0, n, most)]
 
 
 def _offsets(schema: Schema, names: tuple[str, ...]) -> Tensor:
@@ -118,7 +128,9 @@ def _from_frame(schema: Schema, given: Any) -> Tensor:
     lacking = [name for name in schema.context if name not in table.names]
     if lacking:
         raise DataError(f"given: the context column {lacking[0]!r} is missing.")
-    frame = polars.concat([chunk.frame for chunk in table.chunks(schema.context)])
+    frame = polars.concat(
+        [chunk.frame for chunk in table.chunks(schema.context)], how="vertical_relaxed"
+    )
     for name in schema.context:
         if not is_number(frame[name].dtype):
             raise DataError(f"given: column {name!r} holds no numbers.")

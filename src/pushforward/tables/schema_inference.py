@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pushforward.data.readers import open_table
 from pushforward.data.table_source import TableSource, did_you_mean
-from pushforward.errors import ArgumentError, DataError
+from pushforward.errors import ArgumentError, DataError, InputTypeError
 from pushforward.tables.cells import columns_option
 from pushforward.tables.schema import Column, Missing, Schema
 from pushforward.tables.survey import Survey
@@ -58,6 +58,12 @@ def infer_schema(
         raise ArgumentError(
             f"infer_schema: missing is {missing!r}, expected 'refuse' or 'drop' (--missing drop)."
         )
+    for name, value in (("columns", columns), ("context", context)):
+        if isinstance(value, str):
+            raise InputTypeError(
+                f"infer_schema: {name} is the text {value!r}, expected a list of names; "
+                f"write {name}=[{value!r}]."
+            )
     table = open_table(source, what=what)
     features = _choose(table, columns, context, weights, what)
     survey = Survey([*features, *context], weights)

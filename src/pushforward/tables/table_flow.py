@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pushforward.errors import ArgumentError, DataError, ModelFileError, NotFittedError
+from pushforward.errors import ArgumentError, InputTypeError, ModelFileError, NotFittedError
 from pushforward.flows import Flow, find
 from pushforward.objectives import MaximumLikelihood
-from pushforward.spec import Part
+from pushforward.spec import Part, Reader, Writer
 from pushforward.tables.choice import build
 from pushforward.tables.gaussian import GaussianReference
+from pushforward.tables.rows import Rows, counting, mean_and_error, split
 from pushforward.tables.schema import Missing, Schema
 from pushforward.training import History
 from pushforward.training import fit as fit_flow
@@ -31,7 +32,6 @@ __all__ = ["TableFlow"]
 
 _QUANTILES = 4001  # of the training rows' log-densities
 _SCORED = 100_000  # training rows that are scored for them, at most
-_FEWEST = 20  # rows with a weight
 _CHUNK = 8192  # rows scored at a time
 
 
@@ -73,6 +73,11 @@ class TableFlow(Part):
         settings: Mapping[str, Any] | None = None,
         seed: int = 0,
     ) -> None:
+        if not isinstance(flow, str | Flow):
+            raise InputTypeError(
+                f"TableFlow: flow is a {type(flow).__name__}, expected 'auto', the name of a "
+                f"recipe or a Flow."
+            )
         if isinstance(flow, str) and flow != "auto":
             find(flow)
         if isinstance(flow, Flow) and settings:
@@ -154,30 +159,29 @@ class TableFlow(Part):
                 f"TableFlow.fit: validation is {validation}, expected a share between 0 and 1."
             )
         schema = infer_schema(
-            data, columns=columns, context=tuple(context), weights=weights, missing=missing
+            data, columns=columns, context=context, weights=weights, missing=missing
         )
-        x, c, w = _counting(*load_matrix(data, schema))
-        train, held = _split(len(x), validation, self._seed)
-        sizes = len(train), x.shape[1], 0 if c is None else c.shape[1]
+        rows = counting(Rows(*load_matrix(data, schema)))
+        train, held = split(len(rows.x), validation, self._seed)
+        sizes = len(train), len(schema.features), len(schema.context)
         flow, choice = build(self._asked, self._settings, sizes, self._seed)
         self.choice = choice.to_dict()
         if ready is not None:
             ready(schema, self.choice, flow)
-        held_out = _rows(x, held), _rows(c, held), _rows(w, held)
-        x, c, w = x[train], _rows(c, train), _rows(w, train)
+        held_out, rows = rows.take(held), rows.take(train)
         objective = MaximumLikelihood(choice.smoothing)
         self._history = fit_flow(
             flow,
-            x,
-            context=c,
-            weights=w,
-            validation=held_out,
+            rows.x,
+            context=rows.context,
+            weights=rows.weights,
+            validation=tuple(held_out),
             progress=progress,
             seed=self._seed,
             **{"objective": objective, **options},
         )
         self._keep(flow, schema)
-        self._measure((x, c, w), held_out, began)
+        self._measure(rows, held_out, began)
         return self
 
     def _keep(self, flow: Flow, schema: Schema) -> None:
@@ -185,15 +189,15 @@ class TableFlow(Part):
         # From here on this table is described by the flow it has, no longer by how it was chosen.
         self._arguments["call"] = {"flow": flow, "seed": self._seed}
 
-    def _measure(self, train: _Rows, held: _Rows, began: float) -> None:
+    def _measure(self, train: Rows, held: Rows, began: float) -> None:
         """Held-out figures beside a Gaussian's, and the quantiles of the training rows."""
-        log_p = self._score(held[0], held[1])
-        reference = GaussianReference(*train).log_prob(held[0], held[1])
-        nats, error = _mean_and_error(log_p, held[2])
-        gaussian, gaussian_error = _mean_and_error(reference, held[2])
-        rows = len(train[0])
-        some = torch.arange(min(rows, _SCORED)) * rows // min(rows, _SCORED)
-        of_training = self._score(train[0][some], _rows(train[1], some)).sort().values
+        log_p = self._score(held.x, held.context)
+        reference = GaussianReference(*train).log_prob(held.x, held.context)
+        nats, error = mean_and_error(log_p, held.weights)
+        gaussian, gaussian_error = mean_and_error(reference, held.weights)
+        rows = len(train.x)
+        some = train.take(torch.arange(min(rows, _SCORED)) * rows // min(rows, _SCORED))
+        of_training = self._score(some.x, some.context).sort().values
         place = torch.linspace(0, len(of_training) - 1, _QUANTILES, dtype=torch.float64).round()
         self._quantiles = of_training[place.long()]
         schema = self.schema
@@ -201,7 +205,7 @@ class TableFlow(Part):
             "rows_read": schema.rows_read,
             "rows_dropped": schema.rows_dropped,
             "training_rows": rows,
-            "held_out_rows": len(held[0]),
+            "held_out_rows": len(held.x),
             "nats": nats,
             "nats_error": error,
             "gaussian_nats": gaussian,
@@ -244,7 +248,7 @@ class TableFlow(Part):
             ).fill_nan(None)
             kept = frame.drop([c for c in scores.columns if c in frame.columns])
             frames.append(polars.concat([kept, scores], how="horizontal"))
-        return to_native(polars.concat(frames, how="vertical"), table.native)
+        return to_native(polars.concat(frames, how="vertical_relaxed"), table.native)
 
     def _scored(self, data: Any) -> Iterator[tuple[Any, numpy.ndarray[Any, Any]]]:
         """Chunks of a table with the log-densities of their rows."""
@@ -338,6 +342,8 @@ class TableFlow(Part):
             "choice": self.choice,
             "report": self.report,
             "flow": self.flow.remembered(),
+            "asked": self._asked if isinstance(self._asked, str) else "",
+            "settings": Writer().value(self._settings, "TableFlow(settings=…)"),
         }
 
     def remember(self, facts: Mapping[str, Any]) -> None:
@@ -347,49 +353,21 @@ class TableFlow(Part):
             self._history = History.from_json(json.dumps(facts["history"]))
             self.choice, self.report = dict(facts["choice"]), dict(facts["report"])
             self.flow.remember(facts["flow"])
+            # fit begins anew with what was asked for then, not with the flow of that time
+            self._asked = facts["asked"] or self._asked
+            self._settings = Reader({}).value(facts["settings"])
         except (KeyError, TypeError, AttributeError) as error:
             raise ModelFileError(
                 f"pf.load: the table's description is damaged ({error})."
             ) from error
+
+    def to(self, device: str | torch.device) -> TableFlow:
+        """Move the flow; rows are scored and drawn on the CPU in float64 all the same."""
+        self.flow.to(device)
+        return self
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """The same as ``pf.save(table, path)``."""
         from pushforward.flows.saving import save
 
         save(self, path)
-
-
-_Rows = tuple[Tensor, "Tensor | None", "Tensor | None"]
-
-
-def _counting(x: Tensor, context: Tensor | None, weights: Tensor | None) -> _Rows:
-    """The rows that have a weight; others would still have a part in scales, split and ranks."""
-    if weights is None or bool((weights > 0.0).all()):
-        return x, context, weights
-    counts = weights > 0.0
-    if int(counts.sum()) < _FEWEST:
-        raise DataError(
-            f"TableFlow.fit: only {int(counts.sum())} rows have a weight above zero, expected at "
-            f"least {_FEWEST}."
-        )
-    return x[counts], _rows(context, counts), weights[counts]
-
-
-def _split(rows: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Training and held-out rows: a random split that the seed decides."""
-    order = torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
-    held = max(1, round(rows * share))
-    return order[held:], order[:held]
-
-
-def _rows(values: Tensor | None, index: Tensor) -> Any:
-    return None if values is None else values[index]
-
-
-def _mean_and_error(values: Tensor, weights: Tensor | None) -> tuple[float, float]:
-    """Weighted mean and its standard error."""
-    share = torch.ones_like(values) if weights is None else weights.to(values)
-    share = share / share.sum()
-    mean = (share * values).sum()
-    error = (share.square() * (values - mean).square()).sum().sqrt()
-    return float(mean), float(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from pushforward.errors import ArgumentError, InputTypeError
+from pushforward.errors import ArgumentError, InputTypeError, SpecError
 from pushforward.objectives.likelihood import Batch, MaximumLikelihood, Objective
+from pushforward.spec import Part, describe, dumps
 from pushforward.training.average import Average
 from pushforward.training.batches import Sources, prepare
 from pushforward.training.batches.rows import RowShape
@@ -73,9 +75,10 @@ def fit(
 ) -> History:
     """Train a flow, in place, and leave it in ``eval`` mode with the best weights seen.
 
-    ``flow.fit`` looks at the training rows once; then gradient steps are taken if anything is
-    trainable. The untrained flow is evaluated, too: if training only makes it worse, it stays as
-    it was. The figures that decide are those of the validation rows, of the averaged weights.
+    ``flow.fit`` looks at the training rows once, unless the flow was trained before: training then
+    goes on from what it is. Gradient steps are taken if anything is trainable. The flow as it was
+    at the start is evaluated, too: if training only makes it worse, it stays as it was. The
+    figures that decide are those of the validation rows, of the averaged weights.
 
     Rows that are not finite are refused. A step whose loss or gradient is not finite changes
     nothing, is counted and reported in the history; three in a row end the run.
@@ -93,7 +96,7 @@ def fit(
         epochs: passes over the training rows; by default chosen from the size of the table.
         steps: steps, in the place of ``epochs``.
         batch_size: rows a step; by default chosen.
-        lr: peak learning rate; by default 0.001.
+        lr: peak learning rate; by default 0.002.
         optimizer: a callable from parameters to an optimizer with its own learning rate, which
             warm-up and decay then scale; by default AdamW.
         patience: evaluations in a row without a better validation figure before the run stops;
@@ -150,7 +153,8 @@ def fit(
     module = LossModule(flow, MaximumLikelihood() if objective is None else objective).to(place)
     with private_randomness(seed, place):
         sources = prepare(given, shape, dtype, place, chosen.batch_size, seed)
-        flow.fit(sources.sample.x, sources.sample.context)
+        if "training" not in flow.facts:  # a trained flow would be another one on new scales
+            flow.fit(sources.sample.x, sources.sample.context)
         settings = _settings(sources, chosen, place) | {"seed": seed, "precision": precision}
         folder = None
         if checkpoint is not None:
@@ -264,6 +268,15 @@ def _settle_precision(flow: Flow, precision: str) -> torch.dtype:
     return _PRECISIONS[precision]
 
 
+def _description(flow: object) -> str:
+    """A digest of the flow's constructor call, where that can be written down."""
+    try:
+        text = dumps(describe(flow)) if isinstance(flow, Part) else ""
+    except SpecError:
+        return ""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def _name(objective: object) -> str:
     """What tells objectives apart: their class, and the arguments of our own."""
     known = isinstance(objective, MaximumLikelihood)
@@ -338,7 +351,7 @@ def _settings(sources: Sources, chosen: Settings, device: torch.device) -> dict[
 def _identity(module: LossModule, given: Given, builder: OptimizerBuilder | None) -> dict[str, Any]:
     """What must be the same, besides the settings, for a run to go on bit for bit."""
     facts: dict[str, Any] = {
-        "flow": fingerprint_module(module),
+        "flow": f"{fingerprint_module(module)} {_description(module.flow)}".strip(),
         "objective": _name(module.objective),
         "optimizer": "default" if builder is None else getattr(builder, "__qualname__", "own"),
     }

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Compose", "Inverse"]
 
 _CHUNK = 65536  # rows that `fit` pushes through a step at a time
+_PROBE = 256  # rows that tell whether `fit` made another map
 _SAMPLE = 1 << 17  # rows that the steps behind the first are fitted on, at most
 
 
@@ -142,6 +143,25 @@ class Inverse(Transform):
         """Shape of one z, that of the transform's data."""
         return self.transform.event_shape
 
+    def fit(self, x: Tensor, context: Tensor | None = None) -> Inverse:
+        """Fit what leaves the transform the map it is, such as the boxes of splines at the start.
+
+        What would make it another map, such as a scaling, is left alone: fitted on this side, it
+        would do the opposite of what it is for.
+        """
+        if not _looks_at_data(self.transform):
+            return self
+        before = {k: v.clone() for k, v in self.transform.state_dict().items()}
+        some = x[:_PROBE]
+        e = None if context is None else context[:_PROBE]
+        with torch.no_grad():
+            was = self.transform(some, e)
+            self.transform.fit(x, context)
+            now = self.transform(some, e)
+        if not all(torch.allclose(a, b, atol=1e-4) for a, b in zip(was, now, strict=True)):
+            self.transform.load_state_dict(before)
+        return self
+
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return self.transform._inverse(x, context)
 
@@ -162,6 +182,8 @@ def _run(
 
 
 def _looks_at_data(step: Transform) -> bool:
+    if isinstance(step, Inverse):
+        return _looks_at_data(step.transform)
     return type(step).fit is not Transform.fit
 
 

@@ -86,7 +86,7 @@ def look(
                 )
         source = _opened("fit: data", data, shape, dtype)
     else:
-        source = table("fit: data", data, context, weights, shape, dtype)
+        source = _counting(table("fit: data", data, context, weights, shape, dtype))
     held = _validation(validation, shape, dtype)
     if isinstance(source, Batch):
         return Given(source, held, source.rows)
@@ -105,6 +105,14 @@ def look(
             )
         return Given(source, held, None)
     return Given(source, held, len(source))  # type: ignore[arg-type]
+
+
+def _counting(rows: Batch) -> Batch:
+    """The rows that have a weight: others must not have a part in the scales a flow reads off."""
+    if rows.weights is None or bool((rows.weights > 0).all()):
+        return rows
+    counts = rows.weights > 0
+    return rows.each(lambda values: values[counts])
 
 
 def _opened(

@@ -1,0 +1,65 @@
+"""Rows of a table as tensors: which of them count, which are held out, and means over them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pushforward.errors import DataError
+
+__all__ = ["Rows", "counting", "mean_and_error", "split"]
+
+_FEWEST = 20  # rows with a weight
+
+
+class Rows(NamedTuple):
+    """Features, context and weights of the same rows.
+
+    Attributes:
+        x: ``(n, features)``.
+        context: ``(n, context)``, or None.
+        weights: ``(n,)``, or None.
+    """
+
+    x: Tensor
+    context: Tensor | None
+    weights: Tensor | None
+
+    def take(self, index: Tensor) -> Rows:
+        """Some of the rows."""
+        return Rows(*(None if part is None else part[index] for part in self))  # type: ignore[arg-type]
+
+
+def counting(rows: Rows) -> Rows:
+    """The rows that have a weight; others would still have a part in scales, split and ranks.
+
+    Raises:
+        DataError: fewer than 20 of them.
+    """
+    if rows.weights is None or bool((rows.weights > 0.0).all()):
+        return rows
+    counts = rows.weights > 0.0
+    if int(counts.sum()) < _FEWEST:
+        raise DataError(
+            f"TableFlow.fit: only {int(counts.sum())} rows have a weight above zero, expected at "
+            f"least {_FEWEST}."
+        )
+    return rows.take(counts)
+
+
+def split(rows: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Training and held-out rows: a random split that the seed decides."""
+    order = torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
+    held = max(1, round(rows * share))
+    return order[held:], order[:held]
+
+
+def mean_and_error(values: Tensor, weights: Tensor | None) -> tuple[float, float]:
+    """Weighted mean and its standard error."""
+    share = torch.ones_like(values) if weights is None else weights.to(values)
+    share = share / share.sum()
+    mean = (share * values).sum()
+    error = (share.square() * (values - mean).square()).sum().sqrt()
+    return float(mean), float(error)
