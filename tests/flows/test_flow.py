@@ -219,3 +219,9 @@ def test_start_is_the_first_transform_at_the_data_end(start):
     assert first == {"standardize": "Standardize", "actnorm": "ActNorm", "none": "Coupling"}[start]
     own = pf.flows.realnvp(2, start=T.Diagonal(2), **SMALL)
     assert isinstance(own.transform.transforms[0], T.Diagonal)
+
+
+def test_a_flow_that_is_a_base_reads_off_the_data_as_well():
+    inner = pf.flows.realnvp(2, layers=2, hidden=(8,), seed=0)
+    outer = pf.Flow(pf.transforms.Diagonal(2), inner).fit(50.0 * torch.randn(500, 2))
+    assert float(outer.base.transform.transforms[0].scale.min()) > 40.0

@@ -1,6 +1,11 @@
 """A table in several files whose columns are not written alike."""
 
+import pytest
+import torch
+
 import pushforward as pf
+from pushforward.errors import DataError
+from pushforward.tables.rows import Rows, refuse_constant
 
 
 def test_files_that_write_a_column_as_whole_and_as_decimal_numbers(tmp_path):
@@ -9,3 +14,9 @@ def test_files_that_write_a_column_as_whole_and_as_decimal_numbers(tmp_path):
     table = pf.TableFlow("realnvp", settings={"layers": 2, "hidden": [8]})
     table.fit(str(tmp_path), epochs=1, progress=False)
     assert table.score(str(tmp_path)).height == 80
+
+
+def test_a_column_that_varies_in_the_held_out_rows_only_is_named():
+    x = torch.stack((torch.zeros(27), torch.arange(27.0)), 1)
+    with pytest.raises(DataError, match="column 'a' is the same in all 27 rows"):
+        refuse_constant(Rows(x, None, None), ["a", "b"])

@@ -56,7 +56,7 @@ class Wrapped(Base):
         self.event_shape = tuple(made.batch_shape + made.event_shape)
         self._reinterpreted = len(made.batch_shape)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+            torch.default_generator.manual_seed(0)  # that of the CPU alone, which fork_rng restores
             self.register_buffer("interior", made.sample())
 
     def distribution(self) -> Any:

@@ -283,7 +283,14 @@ class Flow(Part, nn.Module):
             look = getattr(self.embed, "fit", None)
             if look is not None and context is not None:
                 look(as_tensor("Flow.fit", "context", context, self.dtype, self.device))
-            self.transform.fit(x, self._embedded("fit", context))
+            e = self._embedded("fit", context)
+            self.transform.fit(x, e)
+            look = getattr(
+                self.base, "fit", None
+            )  # a base that is a flow reads off z what it needs
+            if look is not None:
+                z = self.transform(x, e if self.transform.context else None)[0]
+                look(z, e if self.base.context else None)
         return self
 
     def _data(self, method: str, x: Any) -> Tensor:

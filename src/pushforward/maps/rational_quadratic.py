@@ -59,7 +59,8 @@ class RationalQuadratic(Map):
         x, z: ``(*batch, features)``; raw: ``(*batch, features, raw_width)``
 
     Raises:
-        ArgumentError: bins below 1, an unknown kind of tails, minima that do not fit the box.
+        ArgumentError: bins below 1, an unknown kind of tails, circular tails without a box, minima
+            that do not fit the box.
 
     Cost: a few dozen elementwise operations in either direction; exact, by the quadratic formula.
 
@@ -96,6 +97,11 @@ class RationalQuadratic(Map):
         if tails not in _TAILS:
             raise ArgumentError(
                 f"RationalQuadratic: tails is {tails!r}, expected one of {', '.join(_TAILS)}."
+            )
+        if tails == "circular" and box is None:
+            raise ArgumentError(
+                "RationalQuadratic: tails='circular' needs box, half the period (math.pi for "
+                "angles); a circle cannot be read off the data."
             )
         if box is not None and not box > 0:
             raise ArgumentError(f"RationalQuadratic: box is {box}, expected a positive number.")

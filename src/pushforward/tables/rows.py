@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from pushforward.errors import DataError
 
-__all__ = ["Rows", "counting", "mean_and_error", "split"]
+__all__ = ["Rows", "counting", "mean_and_error", "refuse_constant", "split"]
 
 _FEWEST = 20  # rows with a weight
 
@@ -47,6 +48,21 @@ def counting(rows: Rows) -> Rows:
             f"least {_FEWEST}."
         )
     return rows.take(counts)
+
+
+def refuse_constant(rows: Rows, names: Sequence[str]) -> None:
+    """Refuse a column that varies in the held-out rows only: nothing of it can be learned.
+
+    Raises:
+        DataError: there is such a column; the message names it.
+    """
+    still = rows.x.amin(0) == rows.x.amax(0)
+    if bool(still.any()):
+        name = names[int(still.nonzero()[0])]
+        raise DataError(
+            f"DATA: column {name!r} is the same in all {len(rows.x)} rows that are learned from; "
+            f"leave it out, or give more rows."
+        )
 
 
 def split(rows: int, share: float, seed: int) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ from pushforward.objectives import MaximumLikelihood
 from pushforward.spec import Part, Reader, Writer
 from pushforward.tables.choice import build
 from pushforward.tables.gaussian import GaussianReference
-from pushforward.tables.rows import Rows, counting, mean_and_error, split
+from pushforward.tables.rows import Rows, counting, mean_and_error, refuse_constant, split
 from pushforward.tables.schema import Missing, Schema
 from pushforward.training import History
 from pushforward.training import fit as fit_flow
@@ -161,7 +161,9 @@ class TableFlow(Part):
         schema = infer_schema(
             data, columns=columns, context=context, weights=weights, missing=missing
         )
-        rows = counting(Rows(*load_matrix(data, schema)))
+        precise = options.get("precision") == "float64"
+        dtype = torch.float64 if precise else torch.float32
+        rows = counting(Rows(*load_matrix(data, schema, dtype=dtype)))
         train, held = split(len(rows.x), validation, self._seed)
         sizes = len(train), len(schema.features), len(schema.context)
         flow, choice = build(self._asked, self._settings, sizes, self._seed)
@@ -169,6 +171,7 @@ class TableFlow(Part):
         if ready is not None:
             ready(schema, self.choice, flow)
         held_out, rows = rows.take(held), rows.take(train)
+        refuse_constant(rows, schema.features)
         objective = MaximumLikelihood(choice.smoothing)
         self._history = fit_flow(
             flow,
