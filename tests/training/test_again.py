@@ -59,3 +59,25 @@ def test_a_run_is_not_resumed_with_a_flow_of_other_arguments(tmp_path):
     pf.fit(flow(3.0), x, steps=4, checkpoint=tmp_path, progress=False)
     with pytest.raises(ArgumentError, match="had flow"):
         pf.fit(flow(0.1), x, steps=4, checkpoint=tmp_path, resume=True, progress=False)
+
+
+@pytest.mark.parametrize("ending", ["whole", "broken"])
+def test_the_callers_threads_come_back(ending):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    seen = []
+
+    def look(event):
+        seen.append(torch.get_num_threads())
+        if ending == "broken":
+            raise RuntimeError("broken")
+
+    try:
+        pf.fit(small(), torch.randn(100, 2), steps=6, progress=False, callbacks=[look])
+    except RuntimeError:
+        assert ending == "broken"
+    finally:
+        after = torch.get_num_threads()
+        torch.set_num_threads(before)
+    assert after == 2
+    assert set(seen) == {1}  # a small flow is trained by one
