@@ -334,3 +334,8 @@ class TestWarnings:
         schema = infer_schema(cms_dimuon(["pt1", "eta1", "phi1", "pt2", "eta2", "phi2"]))
         assert schema.rows_read == 10583
         assert {column.treatment for column in schema.columns} == {""}
+
+
+def test_one_row_is_spoken_of_in_the_singular():
+    with pytest.raises(DataError, match="there is 1 row, expected at least 20"):
+        infer_schema({"a": [1.0], "b": [2.0]})

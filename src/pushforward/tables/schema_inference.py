@@ -145,9 +145,13 @@ def _few_rows(survey: Survey, missing: Missing) -> list[str]:
     dropped = survey.rows_read - survey.rows_used
     left = f" ({survey.rows_read} less {dropped} with missing values)" if dropped else ""
     return [
-        f"there are {survey.rows_used} rows{left}, expected at least {_LEAST_ROWS}; "
+        f"{_count(survey.rows_used)}{left}, expected at least {_LEAST_ROWS}; "
         "a density cannot be learned from fewer."
     ]
+
+
+def _count(rows: int) -> str:
+    return "there is 1 row" if rows == 1 else f"there are {rows} rows"
 
 
 def _unusable(survey: Survey, features: list[str]) -> list[str]:
