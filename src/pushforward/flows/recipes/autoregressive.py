@@ -8,8 +8,8 @@ from typing import Any
 from pushforward import maps
 from pushforward.flows.flow import Flow
 from pushforward.flows.recipes.registry import recipe
-from pushforward.flows.recipes.stack import assemble, check_layers, mixed, orders
-from pushforward.transforms import Autoregressive, Inverse, Transform
+from pushforward.flows.recipes.stack import assemble, autoregressions, check_layers, mixed
+from pushforward.transforms import Inverse, Transform
 
 __all__ = ["autoregressive", "iaf", "maf"]
 
@@ -61,7 +61,8 @@ def autoregressive(
     """
     check_layers("autoregressive", layers)
     chosen = maps.RationalQuadratic() if map is None else map
-    steps = _layers(features, context, chosen, layers, hidden, activation, dropout)
+    networks = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    steps = autoregressions(features, context, chosen, layers, **networks)
     return assemble(features, context, mixed(features, steps, mix), start, base)
 
 
@@ -107,7 +108,8 @@ def maf(
         tensor([-1.8379])
     """
     check_layers("maf", layers)
-    steps = _layers(features, context, maps.Affine(), layers, hidden, activation, dropout)
+    networks = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    steps = autoregressions(features, context, maps.Affine(), layers, **networks)
     return assemble(features, context, steps, start, base)
 
 
@@ -154,29 +156,7 @@ def iaf(
         torch.Size([5, 2])
     """
     check_layers("iaf", layers)
-    steps = _layers(features, context, maps.Affine(), layers, hidden, activation, dropout)
-    turned = [Inverse(step) for step in steps]
+    networks = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    steps = autoregressions(features, context, maps.Affine(), layers, **networks)
+    turned: list[Transform] = [Inverse(step) for step in steps]
     return assemble(features, context, turned, start, base)
-
-
-def _layers(
-    features: int,
-    context: int,
-    map: maps.Map,
-    layers: int,
-    hidden: Sequence[int],
-    activation: str,
-    dropout: float,
-) -> list[Transform]:
-    return [
-        Autoregressive(
-            features,
-            map=map,
-            order=order,
-            hidden=hidden,
-            context=context,
-            activation=activation,
-            dropout=dropout,
-        )
-        for order in orders(features, layers)
-    ]

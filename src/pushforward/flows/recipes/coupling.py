@@ -10,8 +10,8 @@ from torch import nn
 from pushforward import maps
 from pushforward.flows.flow import Flow
 from pushforward.flows.recipes.registry import recipe
-from pushforward.flows.recipes.stack import assemble, check_layers, keeps, mixed
-from pushforward.transforms import Coupling, Diagonal, Transform
+from pushforward.flows.recipes.stack import assemble, check_layers, couplings, mixed
+from pushforward.transforms import Diagonal
 
 __all__ = ["coupling", "nice", "realnvp"]
 
@@ -65,19 +65,13 @@ def coupling(
     """
     check_layers("coupling", layers)
     chosen = maps.RationalQuadratic() if map is None else map
-    steps: list[Transform] = [
-        Coupling(
-            features,
-            map=chosen,
-            keep=keep,
-            hidden=hidden,
-            network=network,
-            context=context,
-            activation=activation,
-            dropout=dropout,
-        )
-        for keep in keeps(features, layers)
-    ]
+    networks = {
+        "hidden": hidden,
+        "network": network,
+        "activation": activation,
+        "dropout": dropout,
+    }
+    steps = couplings(features, context, chosen, layers, **networks)
     return assemble(features, context, mixed(features, steps, mix), start, base)
 
 
@@ -125,18 +119,8 @@ def nice(
         tensor([-1.8379])
     """
     check_layers("nice", layers)
-    steps: list[Transform] = [
-        Coupling(
-            features,
-            map=maps.Additive(),
-            keep=keep,
-            hidden=hidden,
-            context=context,
-            activation=activation,
-            dropout=dropout,
-        )
-        for keep in keeps(features, layers)
-    ]
+    networks = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    steps = couplings(features, context, maps.Additive(), layers, **networks)
     return assemble(features, context, [*steps, Diagonal(features)], start, base)
 
 
@@ -182,16 +166,6 @@ def realnvp(
         torch.Size([3, 1, 2])
     """
     check_layers("realnvp", layers)
-    steps: list[Transform] = [
-        Coupling(
-            features,
-            map=maps.Affine(),
-            keep=keep,
-            hidden=hidden,
-            context=context,
-            activation=activation,
-            dropout=dropout,
-        )
-        for keep in keeps(features, layers)
-    ]
+    networks = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    steps = couplings(features, context, maps.Affine(), layers, **networks)
     return assemble(features, context, steps, start, base)

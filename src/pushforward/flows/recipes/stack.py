@@ -10,10 +10,27 @@ import torch
 from pushforward.bases import Normal
 from pushforward.errors import ArgumentError
 from pushforward.flows.flow import Flow
+from pushforward.maps import Map
 from pushforward.networks import Normalize
-from pushforward.transforms import LU, ActNorm, Compose, Standardize, Transform
+from pushforward.transforms import (
+    LU,
+    ActNorm,
+    Autoregressive,
+    Compose,
+    Coupling,
+    Standardize,
+    Transform,
+)
 
-__all__ = ["assemble", "check_layers", "keeps", "orders"]
+__all__ = [
+    "assemble",
+    "autoregressions",
+    "check_layers",
+    "couplings",
+    "keeps",
+    "mixed",
+    "orders",
+]
 
 
 def assemble(
@@ -72,6 +89,26 @@ def orders(features: int, layers: int) -> list[list[int]]:
         order = torch.arange(features) if i == 0 else torch.randperm(features)
         result += [order.tolist(), (features - 1 - order).tolist()]
     return result[:layers]
+
+
+def couplings(
+    features: int, context: int, map: Map, layers: int, **networks: Any
+) -> list[Transform]:
+    """Couplings with one map; ``networks`` goes to ``Coupling``."""
+    return [
+        Coupling(features, map=map, keep=keep, context=context, **networks)
+        for keep in keeps(features, layers)
+    ]
+
+
+def autoregressions(
+    features: int, context: int, map: Map, layers: int, **networks: Any
+) -> list[Transform]:
+    """Autoregressions with one map; ``networks`` goes to ``Autoregressive``."""
+    return [
+        Autoregressive(features, map=map, order=order, context=context, **networks)
+        for order in orders(features, layers)
+    ]
 
 
 def mixed(features: int, layers: Sequence[Transform], mix: str) -> list[Transform]:
