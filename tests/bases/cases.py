@@ -75,6 +75,13 @@ def _uniform(n: int) -> D.Distribution:
     return _independent(D.Uniform(_line(n, -2, -1), _line(n, 1, 3)))
 
 
+def _logistic(n: int) -> D.Distribution:
+    """A distribution made of transforms, one of them turned round."""
+    flat = D.Uniform(torch.zeros(n).double(), torch.ones(n).double())
+    steps = [D.SigmoidTransform().inv, D.AffineTransform(_line(n, -1, 1), _line(n, 0.5, 1.0))]
+    return D.TransformedDistribution(flat, steps)
+
+
 def _laplace(n: int) -> D.Distribution:
     return D.Laplace(_line(n, -1, 1), _line(n, 0.5, 1.5))
 
@@ -99,6 +106,7 @@ CASES = [
     ),
     Case("mixture", mixture, _two_lumps),
     Case("wrapped-laplace", _torch(_laplace), lambda n: _independent(_laplace(n)), reach=25.0),
+    Case("wrapped-logistic", _torch(_logistic), lambda n: _independent(_logistic(n)), reach=25.0),
     Case("wrapped-uniform", _torch(_uniform), _uniform),
     Case("wrapped-full-covariance", _torch(_full), _full),
     Case("wrapped-mixture", _torch(_two_lumps), _two_lumps),

@@ -2,21 +2,87 @@
 
 from __future__ import annotations
 
+import abc
 import inspect
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pushforward.bases.base import Base, sampled_shape
 from pushforward.errors import ArgumentError, InputTypeError
+from pushforward.spec import Part
 
 __all__ = ["Wrapped", "as_base"]
 
 _FORMS = ({"probs", "logits"}, {"covariance_matrix", "precision_matrix", "scale_tril"})
 
 
-class Wrapped(Base):
+class _Held(nn.Module, abc.ABC):
+    """The arguments of an object of PyTorch: tensors become buffers, wrapped objects modules."""
+
+    def _hold(self, arguments: dict[str, Any]) -> None:
+        self._constants: dict[str, Any] = {}
+        self._keys = list(arguments)
+        for key, value in arguments.items():
+            if isinstance(value, Tensor):
+                self.register_buffer(key, value.detach().clone())
+            elif isinstance(value, _Held):
+                self.add_module(key, value)
+            elif isinstance(value, list | tuple) and value and isinstance(value[0], _Held):
+                self.add_module(key, nn.ModuleList(value))
+            else:
+                self._constants[key] = value
+
+    def _values(self) -> dict[str, Any]:
+        """The arguments as PyTorch takes them, from the buffers as they are now."""
+        return {key: self._value(key) for key in self._keys}
+
+    def _value(self, key: str) -> Any:
+        if key in self._constants:
+            return self._constants[key]
+        value = getattr(self, key)
+        if isinstance(value, nn.ModuleList):
+            return [part.made() for part in value if isinstance(part, _Held)]
+        return value.made() if isinstance(value, _Held) else value
+
+    @abc.abstractmethod
+    def made(self) -> Any:
+        """The object of PyTorch."""
+
+
+class WrappedTransform(Part, _Held):
+    """A transform of ``torch.distributions``, part of a ``Wrapped`` distribution.
+
+    Args:
+        name: name of the class in ``torch.distributions.transforms``.
+        arguments: its constructor's arguments.
+        turned: whether its inverse is meant.
+
+    Raises:
+        ArgumentError: a name that ``torch.distributions.transforms`` does not have.
+
+    Source: none
+
+    Example:
+        >>> WrappedTransform("ExpTransform", {}).made()(torch.zeros(1))
+        tensor([1.])
+    """
+
+    def __init__(self, name: str, arguments: dict[str, Any], turned: bool = False) -> None:
+        super().__init__()
+        self.name, self.turned = name, turned
+        self._hold(arguments)
+
+    def made(self) -> Any:
+        """The transform."""
+        from torch.distributions import transforms
+
+        transform = _class_of(transforms, self.name, transforms.Transform)(**self._values())
+        return transform.inv if self.turned else transform
+
+
+class Wrapped(Base, _Held):
     """A ``torch.distributions`` distribution; its batch dimensions become the event.
 
     Its parameters are buffers here: they move, are saved and change dtype with the flow.
@@ -43,44 +109,26 @@ class Wrapped(Base):
     def __init__(self, name: str, arguments: dict[str, Any]) -> None:
         super().__init__()
         self.name = name
-        self._constants: dict[str, Any] = {}
-        for key, value in arguments.items():
-            if isinstance(value, Tensor):
-                self.register_buffer(key, value.detach().clone())
-            elif isinstance(value, Wrapped):
-                self.add_module(key, value)
-            else:
-                self._constants[key] = value
-        self._keys = list(arguments)
-        made = self.distribution()
+        self._hold(arguments)
+        made = self.made()
         self.event_shape = tuple(made.batch_shape + made.event_shape)
         self._reinterpreted = len(made.batch_shape)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)  # that of the CPU alone, which fork_rng restores
             self.register_buffer("interior", made.sample())
 
-    def distribution(self) -> Any:
+    def made(self) -> Any:
         """The distribution, built from the buffers as they are now."""
         import torch.distributions
 
-        known = self.name in torch.distributions.__all__
-        cls: Any = getattr(torch.distributions, self.name) if known else None
-        if not isinstance(cls, type) or not issubclass(cls, torch.distributions.Distribution):
-            raise ArgumentError(f"Wrapped: {self.name!r} is no class of torch.distributions.")
-        values = {key: self._value(key) for key in self._keys}
-        return cls(**values)
-
-    def _value(self, key: str) -> Any:
-        if key in self._constants:
-            return self._constants[key]
-        value = getattr(self, key)
-        return value.distribution() if isinstance(value, Wrapped) else value
+        kind = torch.distributions.Distribution
+        return _class_of(torch.distributions, self.name, kind)(**self._values())
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Log-density in nats, -inf outside the support."""
         if z.numel() == 0:  # constraints of PyTorch cannot check nothing
             return z.new_zeros(z.shape[: z.ndim - len(self.event_shape)])
-        made = self.distribution()
+        made = self.made()
         inside = made.support.check(z)  # a mask of its own event, without raising
         # outside the support some densities give nan: they are asked about a point inside
         safe = torch.where(_last(inside, z), z, self.get_buffer("interior"))
@@ -97,7 +145,7 @@ class Wrapped(Base):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Draws, ``(*n, *context_batch, *event_shape)``; with gradients where PyTorch has them."""
-        made = self.distribution()
+        made = self.made()
         shape = torch.Size(sampled_shape(n, context, ()))
         if shape.numel() == 0:  # some distributions refuse to draw nothing
             return self.get_buffer("interior").new_zeros((*shape, *self.event_shape))
@@ -135,23 +183,36 @@ def as_base(base: Any) -> Any:
     )
 
 
+def _class_of(module: Any, name: str, kind: type) -> Any:
+    """A public class of PyTorch by its name: nothing else can be named in a model file."""
+    cls = getattr(module, name) if name in module.__all__ else None
+    if not isinstance(cls, type) or not issubclass(cls, kind):
+        raise ArgumentError(f"Wrapped: {name!r} is no class of {module.__name__}.")
+    return cls
+
+
 def _wrap(distribution: Any, inner: bool = False) -> Wrapped:
     name = type(distribution).__name__
     if not inner and getattr(distribution.support, "is_discrete", False):
         raise ArgumentError(f"Flow: base is {name}, which is discrete; expected a continuous one.")
+    return Wrapped(name, _arguments(distribution))
+
+
+def _arguments(made: Any) -> dict[str, Any]:
+    """The constructor's arguments of an object of PyTorch, read back from its attributes."""
     arguments: dict[str, Any] = {}
-    for key, parameter in inspect.signature(type(distribution).__init__).parameters.items():
-        if key in ("self", "validate_args") or _said_already(key, arguments):
+    for key, parameter in inspect.signature(type(made).__init__).parameters.items():
+        if key in ("self", "validate_args", "cache_size") or _said_already(key, arguments):
             continue
-        value = _argument(distribution, key)
+        value = _argument(made, key)
         if value is not inspect.Parameter.empty:
             arguments[key] = value
         elif parameter.default is inspect.Parameter.empty:
             raise ArgumentError(
-                f"Flow: base is {name}, whose argument {key!r} cannot be read back; "
-                f"write a base class for it."
+                f"Flow: base is {type(made).__name__}, whose argument {key!r} cannot be read "
+                f"back; write a base class for it."
             )
-    return Wrapped(name, arguments)
+    return arguments
 
 
 def _said_already(key: str, arguments: dict[str, Any]) -> bool:
@@ -159,15 +220,26 @@ def _said_already(key: str, arguments: dict[str, Any]) -> bool:
     return any(key in forms and forms & set(arguments) for forms in _FORMS)
 
 
-def _argument(distribution: Any, key: str) -> Any:
-    import torch.distributions
+def _argument(made: Any, key: str) -> Any:
+    from torch.distributions import Distribution
+    from torch.distributions.transforms import Transform
 
     for attribute in (key, f"_{key}", key.removesuffix("_distribution"), "base_dist"):
-        value = getattr(distribution, attribute, inspect.Parameter.empty)
-        if isinstance(value, torch.distributions.Distribution):
+        value = getattr(made, attribute, inspect.Parameter.empty)
+        if isinstance(value, Distribution):
             return _wrap(value, inner=True)
-        if value is None or isinstance(value, Tensor | int | float | bool):
-            return value
+        if isinstance(value, Transform):
+            return _wrap_transform(value)
+        if isinstance(value, list | tuple) and all(isinstance(v, Transform) for v in value):
+            return [_wrap_transform(v) for v in value]
+        if value is None or isinstance(value, Tensor | int | float | bool | torch.Size):
+            return tuple(value) if isinstance(value, torch.Size) else value
         if attribute == key and value is not inspect.Parameter.empty and not callable(value):
             break
     return inspect.Parameter.empty
+
+
+def _wrap_transform(transform: Any) -> WrappedTransform:
+    turned = type(transform).__name__ == "_InverseTransform"  # what transform.inv gives
+    plain = transform.inv if turned else transform
+    return WrappedTransform(type(plain).__name__, _arguments(plain), turned)
