@@ -1,5 +1,7 @@
 """The schema says what a table holds; whatever is wrong with it is said once, clearly."""
 
+import os
+
 import numpy as np
 import pandas
 import polars as pl
@@ -129,7 +131,8 @@ def refusal(table, **options):
     with pytest.raises(DataError) as caught:
         infer_schema(table, **options)
     lines = str(caught.value).split("\n")
-    assert all(line.startswith("DATA: ") and line.endswith((".", "?")) for line in lines)
+    title = str(table) if isinstance(table, str | os.PathLike) else "DATA"
+    assert all(line.startswith(f"{title}: ") and line.endswith((".", "?")) for line in lines)
     return lines
 
 
@@ -140,7 +143,7 @@ class TestRefusals:
         )
         write_table(table, tmp_path / "t.csv")
         (line,) = refusal(tmp_path / "t.csv")
-        assert f"'city' holds text ('Oslo' in row 21 of {tmp_path}/t.csv)" in line
+        assert "'city' holds text ('Oslo' in row 21" in line
         assert "'my id' holds text ('x' in row 1" in line
         assert "--columns a,b,c" in line
         assert infer_schema(tmp_path / "t.csv", columns=["a", "b", "c"]).rows_read == 30
@@ -164,7 +167,8 @@ class TestRefusals:
         frame = pl.DataFrame(table).with_columns(pl.col("b").fill_nan(None))
         assert refusal(frame) == [missing, infinite]
         write_table(frame, tmp_path / "t.csv")
-        assert f"row 5 of {tmp_path}/t.csv" in refusal(tmp_path / "t.csv")[0]
+        line = refusal(tmp_path / "t.csv")[0]
+        assert line.startswith(f"{tmp_path}/t.csv: column 'b'") and "row 5;" in line
 
     def test_columns_that_are_not_used_may_hold_anything(self):
         assert infer_schema(with_value(3, np.nan), columns=["a"], context=["c"]).rows_dropped == 0

@@ -21,7 +21,11 @@ USAGE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 # Library messages begin with the Python name that was called; on the command line nobody called it.
-_CALLER = re.compile(r"^(?:pf\.[\w.]+|(?!DATA)[A-Z]\w*(?:\.\w+)?|fit|save|load): (?=\S)")
+# A name with a dot is a method, unless it is a file: of files the message speaks.
+_FILE = "csv|tsv|parquet|feather|arrow|ipc|npy|npz|safetensors"
+_CALLER = re.compile(
+    rf"^(?:pf\.[\w.]+|(?!DATA)[A-Z]\w*(?:\.(?!(?:{_FILE}):)\w+)?|fit|save|load): (?=\S)"
+)
 
 
 def usage_error(message: str) -> ArgumentError:

@@ -65,7 +65,8 @@ def _open_files(source: str | os.PathLike[str], what: str) -> TableSource:
                 "put data into it or leave it out."
             )
     rows = sum(part.rows for part in parts)
-    return TableSource(parts[0].names, "file", "polars", rows, parts)
+    title = str(files[0]) if len(files) == 1 else os.fspath(source)
+    return TableSource(parts[0].names, "file", "polars", rows, parts, title)
 
 
 def _opener(family_name: str) -> Callable[[Path, str], Part]:

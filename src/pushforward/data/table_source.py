@@ -45,16 +45,18 @@ class Chunk:
         file: the file they come from, or None for a table in memory.
         first_row: the number of the first of them in its file; the first row of data is row 1,
             a header is not counted.
+        alone: whether that file is the whole table, so that messages begin with its name anyway.
     """
 
     frame: polars.DataFrame
     file: str | None
     first_row: int
+    alone: bool = False
 
     def place(self, index: int) -> str:
         """Where row ``index`` of this chunk stands, in words for a message."""
         row = f"row {self.first_row + index}"
-        return row if self.file is None else f"row {self.first_row + index} of {self.file}"
+        return row if self.file is None or self.alone else f"{row} of {self.file}"
 
 
 class Part(Protocol):
@@ -87,6 +89,7 @@ class TableSource:
         native: the kind of frame to give back: ``"pandas"``, ``"arrow"`` or ``"polars"``.
         rows: the number of rows.
         parts: the files or frames, in order.
+        title: what messages begin with: the path that was given, or ``DATA`` for a table in memory.
     """
 
     names: tuple[str, ...]
@@ -94,6 +97,7 @@ class TableSource:
     native: Native
     rows: int
     parts: tuple[Part, ...]
+    title: str = "DATA"
 
     def chunks(self, columns: Sequence[str] | None = None, size: int = 65536) -> Iterator[Chunk]:
         """The rows in order, at most ``size`` at a time.
@@ -121,5 +125,5 @@ class TableSource:
         for part in self.parts:
             first = 1
             for frame in part.read(wanted, size):
-                yield Chunk(frame, part.file, first)
+                yield Chunk(frame, part.file, first, part.file == self.title)
                 first += frame.height

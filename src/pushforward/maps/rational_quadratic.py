@@ -17,9 +17,9 @@ __all__ = ["RationalQuadratic"]
 
 _TAILS = ("linear", "identity", "circular", "none")
 _SHARE = 0.999  # the central share of the data that the box covers
-# Bound of what softplus sees for a tail: slopes from 0.49 to 1.73. Far from the data a network
+# Bound of what softplus sees for a tail: slopes from 0.21 to 2.6. Far from the data a network
 # extrapolates, and a few unbounded tails in a row would send a far row to infinity.
-_TAIL = 1.0
+_TAIL = 2.0
 _MARGIN = 1.1  # room around it, so that the outermost rows do not sit on a knot
 
 
@@ -48,7 +48,7 @@ class RationalQuadratic(Map):
     Args:
         bins: number of bins.
         box: half width of the box, or ``None`` to read it off the data (3.5 until ``fit``).
-        tails: outside the box, ``linear`` goes on with a learned slope from 0.49 to 1.73,
+        tails: outside the box, ``linear`` goes on with a learned slope from 0.21 to 2.6,
             ``identity`` with slope 1, ``circular`` wraps x into the box and makes the two end
             slopes equal, ``none`` has no outside (the log-derivative there is -inf).
         min_width: smallest width of a bin, as a share of the box.

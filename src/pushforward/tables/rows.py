@@ -50,7 +50,7 @@ def counting(rows: Rows) -> Rows:
     return rows.take(counts)
 
 
-def refuse_constant(rows: Rows, names: Sequence[str]) -> None:
+def refuse_constant(rows: Rows, names: Sequence[str], what: str = "DATA") -> None:
     """Refuse a column that varies in the held-out rows only: nothing of it can be learned.
 
     Raises:
@@ -60,7 +60,7 @@ def refuse_constant(rows: Rows, names: Sequence[str]) -> None:
     if bool(still.any()):
         name = names[int(still.nonzero()[0])]
         raise DataError(
-            f"DATA: column {name!r} is the same in all {len(rows.x)} rows that are learned from; "
+            f"{what}: column {name!r} is the same in all {len(rows.x)} rows that are learned from; "
             f"leave it out, or give more rows."
         )
 

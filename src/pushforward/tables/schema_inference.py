@@ -65,6 +65,7 @@ def infer_schema(
                 f"write {name}=[{value!r}]."
             )
     table = open_table(source, what=what)
+    what = table.title if table.kind == "file" else what
     features = _choose(table, columns, context, weights, what)
     survey = Survey([*features, *context], weights)
     for chunk in table.chunks(survey.names):

@@ -57,6 +57,7 @@ def load_matrix(
         (1700000010.0, tensor(1.))
     """
     table = open_table(source, what=what)
+    what = table.title if table.kind == "file" else what
     weighted = weights and schema.weights is not None
     names = match(table.names, schema, weights=weighted, what=what).columns
     width, total = len(schema.features), len(schema.names)

@@ -150,6 +150,7 @@ class TableFlow(Part):
             DataError: the table cannot be used; the message names column and row.
             ArgumentError: an argument has a value that cannot be used.
         """
+        from pushforward.data.readers import open_table
         from pushforward.tables.schema_inference import infer_schema
         from pushforward.tables.schema_matrix import load_matrix
 
@@ -158,12 +159,13 @@ class TableFlow(Part):
             raise ArgumentError(
                 f"TableFlow.fit: validation is {validation}, expected a share between 0 and 1."
             )
+        table = open_table(data)
         schema = infer_schema(
-            data, columns=columns, context=context, weights=weights, missing=missing
+            table, columns=columns, context=context, weights=weights, missing=missing
         )
         precise = options.get("precision") == "float64"
         dtype = torch.float64 if precise else torch.float32
-        rows = counting(Rows(*load_matrix(data, schema, dtype=dtype)))
+        rows = counting(Rows(*load_matrix(table, schema, dtype=dtype)))
         train, held = split(len(rows.x), validation, self._seed)
         sizes = len(train), len(schema.features), len(schema.context)
         flow, choice = build(self._asked, self._settings, sizes, self._seed)
@@ -171,7 +173,7 @@ class TableFlow(Part):
         if ready is not None:
             ready(schema, self.choice, flow)
         held_out, rows = rows.take(held), rows.take(train)
-        refuse_constant(rows, schema.features)
+        refuse_constant(rows, schema.features, table.title)
         objective = MaximumLikelihood(choice.smoothing)
         self._history = fit_flow(
             flow,
@@ -264,11 +266,11 @@ class TableFlow(Part):
         columns, self.notes = table.names, []
         # an array has no names: if it is as wide as the model, its columns are taken in order
         if table.kind != "array" or len(columns) != len(schema.names):
-            found = match(columns, schema)
+            found = match(columns, schema, what=table.title)
             columns, self.notes = found.columns, [found.note] if found.note else []
         offsets = torch.tensor([schema.column(n).offset for n in schema.names], dtype=torch.float64)
         width = len(schema.features)
-        for chunk, rows, complete in chunk_rows(table, table.names, columns, schema, "DATA"):
+        for chunk, rows, complete in chunk_rows(table, table.names, columns, schema, table.title):
             values = torch.from_numpy(rows[complete]) - offsets
             log_p = torch.full((len(rows),), math.nan, dtype=torch.float64)
             c = values[:, width:] if schema.context else None
