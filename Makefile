@@ -34,6 +34,7 @@ mutations: $(READY) ## Break the mathematics in many ways: the tests must notice
 	@$(BIN)/python tests/mutations.py
 
 benchmarks: $(READY) ## Compare with other libraries (needs PUSHFORWARD_DATA, takes long)
+	@$(PIP) install -c constraints.txt -r benchmarks/requirements.txt
 	@$(BIN)/python benchmarks/fidelity.py
 	@$(BIN)/python benchmarks/tables.py
 

@@ -138,6 +138,12 @@ def test_parts_that_do_not_fit_are_refused():
         Flow(T.Coupling(2, map=maps.Affine(), context=2), base)
 
 
+@pytest.mark.parametrize("n", [-1, (3, -2)])
+def test_a_negative_number_of_draws_is_refused(n):
+    with pytest.raises(ArgumentError, match="expected 0 or more"):
+        pf.flows.realnvp(2, seed=0).sample(n)
+
+
 def test_a_base_may_read_the_context():
     inner = Flow(T.Coupling(2, map=maps.Affine(), hidden=(16,), context=2), bases.Normal(2))
     torch.nn.init.normal_(inner.transform.network.last.weight)

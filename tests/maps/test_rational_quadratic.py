@@ -7,8 +7,11 @@ import torch
 from tests.maps.cases import BOX, raws
 from torch.testing import assert_close
 
+from pushforward import Flow
+from pushforward.bases import Normal
 from pushforward.errors import ArgumentError, ShapeError
 from pushforward.maps import RationalQuadratic
+from pushforward.transforms import Elementwise
 
 
 def spline(tails="linear", **options):
@@ -147,10 +150,17 @@ def test_a_uniform_density_pulled_back_integrates_to_one(tails):
 def test_without_tails_there_is_nothing_outside():
     map = spline("none").double()
     x = column([-1e6, -BOX - 1e-6, BOX + 1e-6, 1e6]).requires_grad_()
-    for apply in (map.forward, map.inverse):
+    for apply, nowhere in ((map.forward, -torch.inf), (map.inverse, torch.inf)):
         z, log_derivative = apply(x, raws(map, 4))
-        assert torch.equal(log_derivative, torch.full((4, 1), -torch.inf).double())
+        assert torch.equal(log_derivative, torch.full((4, 1), nowhere).double())
         assert bool(z.isfinite().all())
+
+
+def test_draws_outside_a_box_without_tails_have_no_density():
+    flow = Flow(Elementwise(1, map=RationalQuadratic(box=1.0, tails="none")), Normal(1))
+    x, log_p = flow.sample_and_log_prob(200, generator=torch.Generator().manual_seed(0))
+    assert bool((log_p == -torch.inf).any())
+    assert torch.equal(log_p > -torch.inf, x.abs()[:, 0] < 1.0)
 
 
 def test_bins_keep_their_least_size_however_far_they_are_driven():

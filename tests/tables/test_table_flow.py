@@ -114,6 +114,10 @@ class TestFrames:
     def test_scoring_twice_replaces_the_scores(self, table):
         once = table.score(numbers(30))
         assert table.score(once).equals(once)
+        note = table.notes[-1]
+        assert (
+            note == "DATA: 'log_density' and 'outlier_score' were there already and are replaced."
+        )
 
     def test_scores_of_a_pandas_frame_keep_its_index(self, table):
         data = numbers(30).to_pandas().set_index(pd.Index(range(100, 130), name="event"))
@@ -162,6 +166,13 @@ class TestNames:
         want = table.log_prob(data)
         assert np.array_equal(table.log_prob(more), want)
         assert table.notes == ["DATA: the column 'word' is ignored, the model does not read it."]
+
+    @pytest.mark.parametrize("name", ["My rows.csv", "Data.csv"])
+    def test_a_note_about_a_file_begins_with_its_name(self, table, tmp_path, monkeypatch, name):
+        monkeypatch.chdir(tmp_path)
+        numbers(20).with_columns(word=pl.lit("x")).write_csv(name)
+        table.log_prob(name)
+        assert table.notes == [f"{name}: the column 'word' is ignored, the model does not read it."]
 
     @pytest.mark.parametrize("data", [numbers(20), numbers(20).to_numpy()])
     def test_a_note_is_of_the_last_call_only(self, table, data):

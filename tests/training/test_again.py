@@ -41,6 +41,20 @@ def test_rows_without_weight_have_no_part_in_the_scales():
     assert history.evaluations[0].validation_loss < 3.2
 
 
+def test_weights_have_their_part_in_the_scales():
+    """A row of weight 3 counts as three rows, for scalings and boxes, too."""
+    x = torch.randn(4000, 2).sort(0).values
+    times = torch.arange(4000) // 1000  # the right side counts more: the mean moves by half a unit
+    weighted, repeated = small(), small()
+    for flow, rows, weights in (
+        (weighted, x, times.float()),
+        (repeated, x.repeat_interleave(times, 0), None),
+    ):
+        pf.fit(flow, rows, weights=weights, epochs=1, validation=0, progress=False)
+    for name, value in repeated.named_buffers():
+        assert torch.allclose(weighted.get_buffer(name).float(), value.float(), 0.03, 0.01), name
+
+
 def test_a_row_without_weight_may_lie_outside_the_support():
     flow = pf.Flow(T.Diagonal(1), pf.bases.Uniform(1, -3.0, 3.0))
     batch = pf.objectives.Batch(torch.tensor([[0.0], [9.0]]), None, torch.tensor([2.0, 0.0]))

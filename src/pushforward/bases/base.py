@@ -46,6 +46,8 @@ def sampled_shape(
 ) -> tuple[int, ...]:
     """Shape of draws: ``(*n, *context_batch, *event)``."""
     ahead = (n,) if isinstance(n, int) else tuple(n)
+    if any(number < 0 for number in ahead):
+        raise ArgumentError(f"sample: n is {n}, expected 0 or more.")
     return (*ahead, *(() if context is None else context.shape[:-1]), *event)
 
 

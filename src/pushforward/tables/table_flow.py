@@ -28,6 +28,8 @@ from pushforward.training import fit as fit_flow
 if TYPE_CHECKING:
     import numpy
 
+    from pushforward.data.table_source import TableSource
+
 __all__ = ["TableFlow"]
 
 _QUANTILES = 4001  # of the training rows' log-densities
@@ -244,6 +246,7 @@ class TableFlow(Part):
         table = open_table(data)
         if table.native == "pandas":  # its index and its kinds of columns stay as they are
             log_p = self.log_prob(table)
+            self._note_replaced(table)
             scored = {"log_density": log_p, "outlier_score": self._outliers(log_p)}
             return data.drop(columns=list(scored), errors="ignore").assign(**scored)
         frames = []
@@ -253,7 +256,14 @@ class TableFlow(Part):
             ).fill_nan(None)
             kept = frame.drop([c for c in scores.columns if c in frame.columns])
             frames.append(polars.concat([kept, scores], how="horizontal"))
+        self._note_replaced(table)
         return to_native(polars.concat(frames, how="vertical_relaxed"), table.native)
+
+    def _note_replaced(self, table: TableSource) -> None:
+        there = [name for name in ("log_density", "outlier_score") if name in table.names]
+        if there:
+            listed = " and ".join(map(repr, there))
+            self.notes.append(f"{table.title}: {listed} were there already and are replaced.")
 
     def _scored(self, data: Any) -> Iterator[tuple[Any, numpy.ndarray[Any, Any]]]:
         """Chunks of a table with the log-densities of their rows."""

@@ -18,7 +18,7 @@ from pushforward.objectives.likelihood import Batch, MaximumLikelihood, Objectiv
 from pushforward.spec import Part, describe, dumps
 from pushforward.training.average import Average
 from pushforward.training.batches import Sources, prepare
-from pushforward.training.batches.rows import RowShape
+from pushforward.training.batches.rows import RowShape, by_weight
 from pushforward.training.batches.sources import Given, look
 from pushforward.training.callbacks import Callback
 from pushforward.training.checkpoint import (
@@ -155,7 +155,8 @@ def fit(
     with private_randomness(seed, place), _threads(flow, chosen.batch_size):
         sources = prepare(given, shape, dtype, place, chosen.batch_size, seed)
         if "training" not in flow.facts:  # a trained flow would be another one on new scales
-            flow.fit(sources.sample.x, sources.sample.context)
+            seen = by_weight(sources.sample)
+            flow.fit(seen.x, seen.context)
         settings = _settings(sources, chosen, place) | {"seed": seed, "precision": precision}
         folder = None
         if checkpoint is not None:

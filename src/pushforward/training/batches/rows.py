@@ -13,7 +13,7 @@ from torch import Tensor
 from pushforward.errors import ContextError, DataError, InputTypeError, ShapeError
 from pushforward.objectives.likelihood import Batch
 
-__all__ = ["RowShape", "as_rows", "check_batch", "table"]
+__all__ = ["RowShape", "as_rows", "by_weight", "check_batch", "table"]
 
 
 class RowShape(NamedTuple):
@@ -64,6 +64,24 @@ def table(
     if len(x) == 0:
         raise DataError(f"{who} has no rows.")
     return Batch(x, rows, None if weights is None else _weights(who, weights, len(x), dtype))
+
+
+def by_weight(rows: Batch) -> Batch:
+    """As many rows without weights, each as often as its weight says (systematic resampling).
+
+    What a flow reads off the data, scales and boxes, so belongs to the weighted rows.
+
+    Example:
+        >>> by_weight(Batch(torch.tensor([[1.0], [2.0]]), weights=torch.tensor([0.0, 3.0]))).x
+        tensor([[2.],
+                [2.]])
+    """
+    if rows.weights is None:
+        return rows
+    heights = rows.weights.double().cumsum(0)
+    even = torch.arange(rows.rows, dtype=torch.float64, device=heights.device) + 0.5
+    chosen = torch.searchsorted(heights, even * (heights[-1] / rows.rows), right=True)
+    return rows._replace(weights=None).each(lambda values: values[chosen.clamp_max(rows.rows - 1)])
 
 
 def check_batch(who: str, batch: Batch, shape: RowShape) -> Batch:
