@@ -13,6 +13,7 @@ from pushforward.flows import Flow, find
 __all__ = ["Choice", "build", "choose"]
 
 _BLURRED = 5_000  # rows below which training blurs them
+_AFFINE = 2  # affine layers before the splines
 _SMALL = 500  # rows below which any flow is little better than a Gaussian
 
 
@@ -52,11 +53,12 @@ def choose(rows: int, features: int, context: int = 0) -> Choice:
         'nsf'
     """
     layers, width, bins = _size(rows)
-    arguments = {"layers": layers, "hidden": [width, width], "bins": bins}
+    arguments = {"layers": layers, "hidden": [width, width], "bins": bins, "affine": _AFFINE}
     on = f" given {context} context columns" if context else ""
     reason = [
         f"spline couplings (nsf) for {features} columns{on}: exact density and fast samples",
-        f"{layers} layers of {width} hidden units with {bins} bins for {rows:,} rows",
+        f"{layers} layers of {width} hidden units with {bins} bins for {rows:,} rows, and "
+        f"{_AFFINE} affine ones for what lies far out",
     ]
     smoothing = _smoothing(rows)
     if smoothing:
