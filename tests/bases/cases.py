@@ -82,6 +82,13 @@ def _logistic(n: int) -> D.Distribution:
     return D.TransformedDistribution(flat, steps)
 
 
+def _shifted(n: int) -> D.Distribution:
+    """Its support is smaller than what PyTorch says, which looks at the last transform alone."""
+    flat = D.Uniform(torch.zeros(n).double(), torch.ones(n).double())
+    low, high = _line(n, -2, -1), _line(n, 1, 3)
+    return D.TransformedDistribution(flat, [D.AffineTransform(low, high - low)])
+
+
 def _laplace(n: int) -> D.Distribution:
     return D.Laplace(_line(n, -1, 1), _line(n, 0.5, 1.5))
 
@@ -107,6 +114,7 @@ CASES = [
     Case("mixture", mixture, _two_lumps),
     Case("wrapped-laplace", _torch(_laplace), lambda n: _independent(_laplace(n)), reach=25.0),
     Case("wrapped-logistic", _torch(_logistic), lambda n: _independent(_logistic(n)), reach=25.0),
+    Case("wrapped-shifted", _torch(_shifted), _uniform),
     Case("wrapped-uniform", _torch(_uniform), _uniform),
     Case("wrapped-full-covariance", _torch(_full), _full),
     Case("wrapped-mixture", _torch(_two_lumps), _two_lumps),

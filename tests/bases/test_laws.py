@@ -6,12 +6,16 @@ import pytest
 import torch
 from scipy import stats
 from tests.bases.cases import CASES, mixture
+from torch import distributions as D
 from torch.testing import assert_close
 
+import pushforward as pf
 import pushforward.bases
 from pushforward import bases
+from pushforward.bases.wrapped import WrappedTransform
 from pushforward.errors import ArgumentError, ShapeError
 
+ONES = torch.ones(2)
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 widths = pytest.mark.parametrize("features", [1, 2, 7], ids=lambda n: f"D{n}")
 
@@ -231,3 +235,54 @@ def test_discrete_distributions_and_strangers_are_refused():
         bases.as_base(Poisson(torch.ones(2)))
     with pytest.raises(InputTypeError, match="base is a str, expected a base, a Flow or a"):
         bases.as_base("normal")
+
+
+@pytest.mark.parametrize(
+    ("made", "outside"),
+    [
+        (D.TransformedDistribution(D.Exponential(ONES), [D.AffineTransform(1.0, 2.0)]), -3.0),
+        (D.TransformedDistribution(D.Uniform(-ONES, ONES), [D.AffineTransform(0.0, 2.0)]), 2.5),
+        (
+            D.TransformedDistribution(
+                D.Normal(0 * ONES, ONES), [D.ExpTransform(), D.AffineTransform(1.0, 1.0)]
+            ),
+            0.5,
+        ),
+        (D.TransformedDistribution(D.LogNormal(0 * ONES, ONES), D.AffineTransform(1.0, 1.0)), 1.0),
+    ],
+    ids=["exponential", "uniform", "exp", "log-normal"],
+)
+def test_a_transformed_distribution_is_zero_outside_what_it_can_reach(made, outside):
+    base = bases.as_base(made)
+    x = made.sample((6,))
+    assert_close(base.log_prob(x), made.log_prob(x).sum(-1))
+    mixed = torch.stack((x[0], torch.full((2,), outside), torch.tensor([float(x[0, 0]), outside])))
+    assert base.log_prob(mixed).isfinite().tolist() == [True, False, False]
+    assert base.log_prob(mixed)[1:].tolist() == [-torch.inf, -torch.inf]
+
+
+def test_a_distribution_of_ones_own_is_not_taken_for_one_of_pytorch():
+    class Normal(D.Normal):
+        def log_prob(self, value):
+            return super().log_prob(value) - 100.0
+
+    with pytest.raises(ArgumentError, match="which is no class of torch"):
+        bases.as_base(Normal(0 * ONES, ONES))
+
+
+@pytest.mark.parametrize(
+    "transforms",
+    [[], [D.CatTransform([D.ExpTransform(), D.AffineTransform(0.0, 2.0)], -1, [1, 1])]],
+)
+def test_lists_of_transforms_are_saved(transforms, tmp_path):
+    made = D.TransformedDistribution(D.Independent(D.Normal(0 * ONES, ONES), 1), transforms)
+    flow = pf.Flow(pf.transforms.Diagonal(2), made)
+    again = pf.load(pf.save(flow, tmp_path / "flow.safetensors"))
+    x = made.sample((3,))
+    assert torch.equal(again.log_prob(x), flow.log_prob(x))
+
+
+@pytest.mark.parametrize("name", ["kl_divergence", "_InverseTransform", ["x"], None])
+def test_only_transforms_of_pytorch_can_be_named(name):
+    with pytest.raises(ArgumentError, match="is no class of"):
+        WrappedTransform(name, {})

@@ -200,3 +200,19 @@ def test_debug_shows_the_traceback(typed, folder, here):
 
     with pytest.raises(DataError):
         typed("fit", "nothing.csv", "--debug")
+
+
+@pytest.mark.parametrize("name", ["BAD.CSV", "Data.csv", "fit.csv", "Folder", "Data.v2"])
+def test_a_sentence_about_a_file_begins_with_its_name(typed, here, name):
+    bad = "a,b\n" + "1.5,2.5\n" * 30 + "1.0,\n"
+    if name.lower().endswith(".csv"):
+        (here / name).write_text(bad)
+    else:
+        (here / name).mkdir()
+        for part in ("one.csv", "two.csv"):
+            (here / name / part).write_text(bad)
+    assert typed("fit", name).err.startswith(f"Error: {name}: column 'b' has ")
+
+
+def test_a_missing_file_is_named_first(typed, here):
+    assert typed("fit", "Missing.csv").err.startswith("Error: Missing.csv does not exist.")

@@ -13,7 +13,7 @@ from tests.flows.cases import CASES, SMALL, contexts, made, rows
 from torch.testing import assert_close
 
 import pushforward as pf
-from pushforward import Flow, bases, maps
+from pushforward import Flow, bases, flows, maps
 from pushforward import transforms as T
 from pushforward.errors import ArgumentError, ContextError, InputTypeError, ShapeError
 from pushforward.networks import MLP
@@ -138,10 +138,15 @@ def test_parts_that_do_not_fit_are_refused():
         Flow(T.Coupling(2, map=maps.Affine(), context=2), base)
 
 
-@pytest.mark.parametrize("n", [-1, (3, -2)])
-def test_a_negative_number_of_draws_is_refused(n):
-    with pytest.raises(ArgumentError, match="expected 0 or more"):
-        pf.flows.realnvp(2, seed=0).sample(n)
+@pytest.mark.parametrize("n", [-1, (3, -2), 2.5, True, "3", None])
+def test_a_number_of_draws_that_cannot_be_is_refused(n):
+    for flow, context in ((flows.realnvp(2), None), (flows.realnvp(2, 1), [[0.0]])):
+        with pytest.raises(ArgumentError, match="expected a number of draws"):
+            flow.sample(n, context)
+
+
+def test_a_number_of_draws_may_be_of_any_whole_kind():
+    assert flows.realnvp(2).sample(np.int64(3)).shape == (3, 2)
 
 
 def test_a_base_may_read_the_context():

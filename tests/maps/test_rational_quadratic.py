@@ -11,7 +11,7 @@ from pushforward import Flow
 from pushforward.bases import Normal
 from pushforward.errors import ArgumentError, ShapeError
 from pushforward.maps import RationalQuadratic
-from pushforward.transforms import Elementwise
+from pushforward.transforms import Compose, Elementwise, Inverse
 
 
 def spline(tails="linear", **options):
@@ -150,9 +150,9 @@ def test_a_uniform_density_pulled_back_integrates_to_one(tails):
 def test_without_tails_there_is_nothing_outside():
     map = spline("none").double()
     x = column([-1e6, -BOX - 1e-6, BOX + 1e-6, 1e6]).requires_grad_()
-    for apply, nowhere in ((map.forward, -torch.inf), (map.inverse, torch.inf)):
+    for apply in (map.forward, map.inverse):
         z, log_derivative = apply(x, raws(map, 4))
-        assert torch.equal(log_derivative, torch.full((4, 1), nowhere).double())
+        assert torch.equal(log_derivative, torch.full((4, 1), -torch.inf).double())
         assert bool(z.isfinite().all())
 
 
@@ -161,6 +161,17 @@ def test_draws_outside_a_box_without_tails_have_no_density():
     x, log_p = flow.sample_and_log_prob(200, generator=torch.Generator().manual_seed(0))
     assert bool((log_p == -torch.inf).any())
     assert torch.equal(log_p > -torch.inf, x.abs()[:, 0] < 1.0)
+
+
+def test_boxes_without_tails_in_a_row_have_no_density_outside_either():
+    def box(half):
+        return Elementwise(1, map=RationalQuadratic(box=half, tails="none"))
+
+    for transform in (Inverse(box(1.0)), Compose(Inverse(box(3.0)), box(1.0))):
+        flow = Flow(transform, Normal(1))
+        assert flow.log_prob([[5.0]]).item() == -torch.inf
+        _, log_p = flow.sample_and_log_prob(200, generator=torch.Generator().manual_seed(0))
+        assert bool((log_p < torch.inf).all())
 
 
 def test_bins_keep_their_least_size_however_far_they_are_driven():

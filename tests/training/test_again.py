@@ -55,6 +55,14 @@ def test_weights_have_their_part_in_the_scales():
         assert torch.allclose(weighted.get_buffer(name).float(), value.float(), 0.03, 0.01), name
 
 
+def test_a_column_that_varies_in_light_rows_only_has_a_scale():
+    x = torch.randn(2000, 2)
+    x[20:, 1] = 0.0
+    weights = torch.ones(2000)
+    weights[:20] = 1e-3
+    pf.fit(small(), x, weights=weights, steps=20, progress=False)
+
+
 def test_a_row_without_weight_may_lie_outside_the_support():
     flow = pf.Flow(T.Diagonal(1), pf.bases.Uniform(1, -3.0, 3.0))
     batch = pf.objectives.Batch(torch.tensor([[0.0], [9.0]]), None, torch.tensor([2.0, 0.0]))

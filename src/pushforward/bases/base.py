@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import abc
 import math
+import operator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from pushforward.errors import ArgumentError
 from pushforward.spec import Part
 
-__all__ = ["Base", "per_feature", "sampled_shape"]
+__all__ = ["Base", "numbers", "per_feature", "sampled_shape"]
 
 
 class Base(Part, nn.Module):
@@ -41,14 +43,26 @@ class Base(Part, nn.Module):
         """Differentiable draws, ``(*n, *context_batch, *event_shape)``."""
 
 
+def numbers(n: Any) -> tuple[int, ...]:
+    """How many draws along each dimension, checked: a whole number or a tuple of them.
+
+    Example:
+        >>> numbers(3), numbers((2, 3))
+        ((3,), (2, 3))
+    """
+    ahead = n if isinstance(n, tuple | list | torch.Size) else (n,)
+    if any(isinstance(k, bool) or not hasattr(k, "__index__") or int(k) < 0 for k in ahead):
+        raise ArgumentError(
+            f"sample: n is {n!r}, expected a number of draws from 0 up, or a tuple of such."
+        )
+    return tuple(operator.index(k) for k in ahead)
+
+
 def sampled_shape(
     n: int | tuple[int, ...], context: Tensor | None, event: tuple[int, ...]
 ) -> tuple[int, ...]:
     """Shape of draws: ``(*n, *context_batch, *event)``."""
-    ahead = (n,) if isinstance(n, int) else tuple(n)
-    if any(number < 0 for number in ahead):
-        raise ArgumentError(f"sample: n is {n}, expected 0 or more.")
-    return (*ahead, *(() if context is None else context.shape[:-1]), *event)
+    return (*numbers(n), *(() if context is None else context.shape[:-1]), *event)
 
 
 def per_feature(who: str, name: str, value: float | Tensor, features: int) -> Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import abc
+import importlib
 import inspect
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from pushforward.spec import Part
 
 __all__ = ["Wrapped", "as_base"]
 
+_SEVERAL = ("transforms", "parts", "tseq")  # arguments that are lists of transforms
 _FORMS = ({"probs", "logits"}, {"covariance_matrix", "precision_matrix", "scale_tril"})
 
 
@@ -29,26 +31,26 @@ class _Held(nn.Module, abc.ABC):
                 self.register_buffer(key, value.detach().clone())
             elif isinstance(value, _Held):
                 self.add_module(key, value)
-            elif isinstance(value, list | tuple) and value and isinstance(value[0], _Held):
+            elif key in _SEVERAL:
                 self.add_module(key, nn.ModuleList(value))
             else:
                 self._constants[key] = value
 
-    def _values(self) -> dict[str, Any]:
+    def _values(self, checked: bool) -> dict[str, Any]:
         """The arguments as PyTorch takes them, from the buffers as they are now."""
-        return {key: self._value(key) for key in self._keys}
+        return {key: self._value(key, checked) for key in self._keys}
 
-    def _value(self, key: str) -> Any:
+    def _value(self, key: str, checked: bool) -> Any:
         if key in self._constants:
             return self._constants[key]
-        value = getattr(self, key)
+        value: Any = getattr(self, key)
         if isinstance(value, nn.ModuleList):
-            return [part.made() for part in value if isinstance(part, _Held)]
-        return value.made() if isinstance(value, _Held) else value
+            return [part.made(checked) for part in cast("list[_Held]", list(value))]
+        return value.made(checked) if isinstance(value, _Held) else value
 
     @abc.abstractmethod
-    def made(self) -> Any:
-        """The object of PyTorch."""
+    def made(self, checked: bool = True) -> Any:
+        """The object of PyTorch; ``checked``: whether it checks its arguments and values."""
 
 
 class WrappedTransform(Part, _Held):
@@ -73,12 +75,14 @@ class WrappedTransform(Part, _Held):
         super().__init__()
         self.name, self.turned = name, turned
         self._hold(arguments)
+        self.made()
 
-    def made(self) -> Any:
+    def made(self, checked: bool = True) -> Any:
         """The transform."""
         from torch.distributions import transforms
 
-        transform = _class_of(transforms, self.name, transforms.Transform)(**self._values())
+        cls = _class_of(transforms, self.name, transforms.Transform)
+        transform = cls(**self._values(checked))
         return transform.inv if self.turned else transform
 
 
@@ -89,7 +93,8 @@ class Wrapped(Base, _Held):
 
     Args:
         name: name of the class in ``torch.distributions``.
-        arguments: its constructor's arguments; a nested distribution is a pair of this kind.
+        arguments: its constructor's arguments; those that are distributions or transforms
+            themselves are ``Wrapped`` and ``WrappedTransform``.
 
     Shapes:
         z: ``(*batch, *batch_shape, *event_shape)`` of the distribution;
@@ -117,22 +122,22 @@ class Wrapped(Base, _Held):
             torch.default_generator.manual_seed(0)  # that of the CPU alone, which fork_rng restores
             self.register_buffer("interior", made.sample())
 
-    def made(self) -> Any:
+    def made(self, checked: bool = True) -> Any:
         """The distribution, built from the buffers as they are now."""
         import torch.distributions
 
-        kind = torch.distributions.Distribution
-        return _class_of(torch.distributions, self.name, kind)(**self._values())
+        cls = _class_of(torch.distributions, self.name, torch.distributions.Distribution)
+        options = {} if checked else {"validate_args": False}
+        return cls(**self._values(checked), **options)
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Log-density in nats, -inf outside the support."""
         if z.numel() == 0:  # constraints of PyTorch cannot check nothing
             return z.new_zeros(z.shape[: z.ndim - len(self.event_shape)])
-        made = self.made()
-        inside = made.support.check(z)  # a mask of its own event, without raising
+        made = self.made(checked=False)
+        inside = _supports(made, z)
         # outside the support some densities give nan: they are asked about a point inside
         safe = torch.where(_last(inside, z), z, self.get_buffer("interior"))
-        made._validate_args = False
         value = torch.where(inside, made.log_prob(safe), -torch.inf)
         over = tuple(range(-self._reinterpreted, 0))
         return value.sum(over) if over else value
@@ -157,6 +162,36 @@ class Wrapped(Base, _Held):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return draw(shape)  # type: ignore[no-any-return]
+
+
+def _supports(made: Any, z: Any) -> Tensor:
+    """Which events lie in the support, a mask without the dimensions of an event.
+
+    What PyTorch calls the support of a transformed distribution is the codomain of its last
+    transform alone: an exponential that is shifted would reach over the whole line. So z is taken
+    back through every transform, and asked for at each.
+    """
+    from torch.distributions import Independent, TransformedDistribution
+
+    batch = z.ndim - len(made.event_shape)
+    support: Any = made.support
+    if isinstance(made, Independent):
+        return _each(_supports(made.base_dist, z), batch)
+    inside = _each(support.check(z), batch)
+    if isinstance(made, TransformedDistribution):
+        with torch.no_grad():
+            steps: Any = made.transforms
+            for transform in reversed(steps):
+                inside = inside & _each(transform.codomain.check(z), batch)
+                z = transform.inv(z)
+                inside = inside & _each(z.isfinite(), batch)
+            inside = inside & _each(_supports(made.base_dist, z), batch)
+    return inside
+
+
+def _each(mask: Tensor, batch: int) -> Tensor:
+    """A mask with one entry an event: all of an event's entries must be true."""
+    return mask.flatten(batch).all(-1) if mask.ndim > batch else mask
 
 
 def _last(mask: Tensor, z: Tensor) -> Tensor:
@@ -185,7 +220,7 @@ def as_base(base: Any) -> Any:
 
 def _class_of(module: Any, name: str, kind: type) -> Any:
     """A public class of PyTorch by its name: nothing else can be named in a model file."""
-    cls = getattr(module, name) if name in module.__all__ else None
+    cls = getattr(module, name) if isinstance(name, str) and name in module.__all__ else None
     if not isinstance(cls, type) or not issubclass(cls, kind):
         raise ArgumentError(f"Wrapped: {name!r} is no class of {module.__name__}.")
     return cls
@@ -195,7 +230,18 @@ def _wrap(distribution: Any, inner: bool = False) -> Wrapped:
     name = type(distribution).__name__
     if not inner and getattr(distribution.support, "is_discrete", False):
         raise ArgumentError(f"Flow: base is {name}, which is discrete; expected a continuous one.")
+    _refuse_foreign(distribution, "torch.distributions")
     return Wrapped(name, _arguments(distribution))
+
+
+def _refuse_foreign(made: Any, module: str) -> None:
+    """A class of one's own, even of a name that PyTorch has, cannot be written down."""
+    cls = type(made)
+    if getattr(importlib.import_module(module), cls.__name__, None) is not cls:
+        raise ArgumentError(
+            f"Flow: base has {cls.__module__}.{cls.__qualname__}, which is no class of {module}; "
+            f"write a base class for it."
+        )
 
 
 def _arguments(made: Any) -> dict[str, Any]:
@@ -224,7 +270,8 @@ def _argument(made: Any, key: str) -> Any:
     from torch.distributions import Distribution
     from torch.distributions.transforms import Transform
 
-    for attribute in (key, f"_{key}", key.removesuffix("_distribution"), "base_dist"):
+    told = {"tseq": "transforms"}.get(key, key)
+    for attribute in (told, f"_{key}", key.removesuffix("_distribution"), "base_dist"):
         value = getattr(made, attribute, inspect.Parameter.empty)
         if isinstance(value, Distribution):
             return _wrap(value, inner=True)
@@ -232,8 +279,10 @@ def _argument(made: Any, key: str) -> Any:
             return _wrap_transform(value)
         if isinstance(value, list | tuple) and all(isinstance(v, Transform) for v in value):
             return [_wrap_transform(v) for v in value]
-        if value is None or isinstance(value, Tensor | int | float | bool | torch.Size):
-            return tuple(value) if isinstance(value, torch.Size) else value
+        if value is None or isinstance(value, Tensor | int | float | bool):
+            return value
+        if isinstance(value, list | tuple) and all(isinstance(v, int) for v in value):
+            return tuple(value)
         if attribute == key and value is not inspect.Parameter.empty and not callable(value):
             break
     return inspect.Parameter.empty
@@ -242,4 +291,5 @@ def _argument(made: Any, key: str) -> Any:
 def _wrap_transform(transform: Any) -> WrappedTransform:
     turned = type(transform).__name__ == "_InverseTransform"  # what transform.inv gives
     plain = transform.inv if turned else transform
+    _refuse_foreign(plain, "torch.distributions.transforms")
     return WrappedTransform(type(plain).__name__, _arguments(plain), turned)

@@ -7,7 +7,8 @@ import functools
 import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
 import typer
@@ -21,11 +22,7 @@ USAGE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 # Library messages begin with the Python name that was called; on the command line nobody called it.
-# A name with a dot is a method, unless it is a file: of files the message speaks.
-_FILE = "csv|tsv|parquet|feather|arrow|ipc|npy|npz|safetensors"
-_CALLER = re.compile(
-    rf"^(?:pf\.[\w.]+|(?!DATA)[A-Z]\w*(?:\.(?!(?:{_FILE}):)\w+)?|fit|save|load): (?=\S)"
-)
+_CALLER = re.compile(r"^(?:pf\.[\w.]+|(?!DATA)[A-Z]\w*(?:\.\w+)?|fit|save|load): (?=\S)")
 
 
 def usage_error(message: str) -> ArgumentError:
@@ -43,10 +40,11 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         debug = bool(kwargs.get("debug"))
+        typed = tuple(str(value) for value in kwargs.values() if isinstance(value, str | Path))
         with warnings.catch_warnings():
             if not debug:
                 warnings.simplefilter("default", UserWarning)
-                warnings.showwarning = _show_warning
+                warnings.showwarning = functools.partial(_show_warning, typed)
             try:
                 command(*args, **kwargs)
             except (typer.Exit, typer.Abort, BrokenPipeError):
@@ -54,15 +52,19 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             except BaseException as error:
                 if debug or isinstance(error, SystemExit):
                     raise
-                message, status = explain(error)
+                message, status = explain(error, typed)
                 typer.echo(message, err=True)
                 raise typer.Exit(status) from None
 
     return run
 
 
-def explain(error: BaseException) -> tuple[str, int]:
+def explain(error: BaseException, typed: Sequence[str] = ()) -> tuple[str, int]:
     """What to say of an error, and the exit status.
+
+    Args:
+        error: the error.
+        typed: paths and names that were typed: a message that begins with one keeps it.
 
     Example:
         >>> explain(ArgumentError("pf.flows.nsf: layers is 0, expected at least 1."))
@@ -72,10 +74,9 @@ def explain(error: BaseException) -> tuple[str, int]:
     """
     if isinstance(error, KeyboardInterrupt):
         return "Interrupted: nothing was saved.", INTERRUPTED
-    if isinstance(error, ArgumentError):
-        return f"Error: {_without_caller(str(error))}", USAGE
     if isinstance(error, PushforwardError):
-        return f"Error: {_without_caller(str(error))}", FAILURE
+        status = USAGE if isinstance(error, ArgumentError) else FAILURE
+        return f"Error: {_without_caller(str(error), typed)}", status
     if isinstance(error, OSError):
         return f"Error: {_of_system(error)}", FAILURE
     if _is_memory(error):
@@ -92,7 +93,11 @@ def explain(error: BaseException) -> tuple[str, int]:
     )
 
 
-def _without_caller(message: str) -> str:
+def _without_caller(message: str, typed: Sequence[str]) -> str:
+    """A message without the Python name before it; ``DATA`` goes where the file is named anyway."""
+    paths = {path for name in typed if name for path in (name, str(Path(name)))}
+    if any(message.startswith((f"{path}: ", f"DATA: {path}")) for path in paths):
+        return message.removeprefix("DATA: ")
     return _CALLER.sub("", message, count=1)
 
 
@@ -120,6 +125,7 @@ def _is_memory(error: BaseException) -> bool:
 
 
 def _show_warning(
+    typed: Sequence[str],
     message: Warning | str,
     category: type[Warning],
     filename: str,
@@ -129,4 +135,4 @@ def _show_warning(
 ) -> None:
     """A warning as a sentence, without the line of our source that raised it."""
     if issubclass(category, UserWarning):
-        print(f"Note: {_without_caller(str(message))}", file=sys.stderr, flush=True)
+        print(f"Note: {_without_caller(str(message), typed)}", file=sys.stderr, flush=True)

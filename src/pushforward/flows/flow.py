@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.bases import as_base
+from pushforward.bases.base import numbers
 from pushforward.errors import ArgumentError, ContextError, InputTypeError, ShapeError
 from pushforward.flows.arrays import as_tensor
 from pushforward.spec import Part
@@ -226,7 +227,9 @@ class Flow(Part, nn.Module):
         """Draws and their log-densities in one pass, with gradients to the weights."""
         e = self._embedded("rsample_and_log_prob", context)
         x, z, logdet = self._generate(n, e, generator)
-        return x, self._base_log_prob(z, e) - logdet
+        # -inf says that z has no x: what is returned in its place has no density
+        log_prob = self._base_log_prob(z, e) - logdet
+        return x, torch.where(logdet == -math.inf, -math.inf, log_prob)
 
     def _generate(
         self, n: int | tuple[int, ...], e: Tensor | None, generator: torch.Generator | None
@@ -234,8 +237,7 @@ class Flow(Part, nn.Module):
         if self.base.context or e is None:
             z = self.base.rsample(n, e, generator=generator)
         else:
-            ahead = (n,) if isinstance(n, int) else tuple(n)
-            z = self.base.rsample((*ahead, *e.shape[:-1]), generator=generator)
+            z = self.base.rsample((*numbers(n), *e.shape[:-1]), generator=generator)
         with drawing_from(generator):
             x, logdet = self.transform.inverse(z, e if self.transform.context else None)
         return x, z, logdet

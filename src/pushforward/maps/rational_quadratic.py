@@ -50,8 +50,8 @@ class RationalQuadratic(Map):
         box: half width of the box, or ``None`` to read it off the data (3.5 until ``fit``).
         tails: outside the box, ``linear`` goes on with a learned slope from 0.21 to 2.6,
             ``identity`` with slope 1, ``circular`` wraps x into the box and makes the two end
-            slopes equal, ``none`` has no outside: the log-derivative there is -inf and that of the
-            inverse +inf, so that the density is 0 either way.
+            slopes equal, ``none`` has no outside: the log-derivative there is -inf in both
+            directions, which a flow reads as a density of 0.
         min_width: smallest width of a bin, as a share of the box.
         min_height: smallest height of a bin, as a share of the box.
         min_slope: smallest slope at a knot.
@@ -178,9 +178,7 @@ class RationalQuadratic(Map):
         q = xi * (1.0 - xi)
         below = s + (b.next_slope + b.slope - 2.0 * s) * q
         log_derivative = self._log_derivative(b, s, xi, q, below)
-        return self._leave(
-            z, b.x + xi * b.width, -log_derivative, inside, slopes.reciprocal(), math.inf
-        )
+        return self._leave(z, b.x + xi * b.width, -log_derivative, inside, slopes.reciprocal())
 
     @staticmethod
     def _log_derivative(b: _Bin, s: Tensor, xi: Tensor, q: Tensor, below: Tensor) -> Tensor:
@@ -240,24 +238,14 @@ class RationalQuadratic(Map):
         return functional.softplus(free + self._slope_offset) + self.min_slope
 
     def _leave(
-        self,
-        x: Tensor,
-        v: Tensor,
-        log_derivative: Tensor,
-        inside: Tensor,
-        slopes: Tensor,
-        nowhere: float = -math.inf,
+        self, x: Tensor, v: Tensor, log_derivative: Tensor, inside: Tensor, slopes: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Back to the units of the box, with the tails outside it, of the outermost slopes.
-
-        ``nowhere`` is the log-derivative outside a box without tails: the density there is 0,
-        whichever way one comes.
-        """
+        """Back to the units of the box, with the tails outside it, of the outermost slopes."""
         z = self.low + (self.high - self.low) * v
         if self.tails == "circular":
             return z, log_derivative
         if self.tails == "none":
-            return z, torch.where(inside, log_derivative, nowhere)
+            return z, torch.where(inside, log_derivative, -math.inf)
         below, above = (x - self.low).clamp(max=0.0), (x - self.high).clamp(min=0.0)
         if self.tails == "identity":
             tail = torch.zeros_like(log_derivative)

@@ -124,7 +124,8 @@ def build(
         choice = Choice(asked, {}, (f"{asked}, as asked for",))
     if settings:
         changed = ", ".join(f"{key}={_words(value)}" for key, value in settings.items())
-        reason = (*choice.reason, f"{changed}, as asked for")
+        # the sentence on sizes speaks of those that were chosen
+        reason = (choice.reason[0], f"{changed}, as asked for", *choice.reason[2:])
         choice = replace(choice, arguments={**choice.arguments, **settings}, reason=reason)
     try:
         flow = find(choice.recipe).build(features, context, seed=seed, **choice.arguments)

@@ -9,7 +9,9 @@ from pushforward.data.table_source import did_you_mean
 from pushforward.errors import DataError
 from pushforward.tables.schema import Schema
 
-__all__ = ["Match", "match"]
+__all__ = ["SCORES", "Match", "match"]
+
+SCORES = ("log_density", "outlier_score")  # what scoring adds to a table: nothing to remark on
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ def match(
                 for name in lacking
             )
         )
-    ignored = tuple(name for name in names if name not in wanted and name != schema.weights)
+    known = {*wanted, schema.weights, *SCORES}
+    ignored = tuple(name for name in names if name not in known)
     note = ""
     if ignored:
         listed = ", ".join(map(repr, ignored))

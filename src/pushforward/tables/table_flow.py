@@ -260,7 +260,9 @@ class TableFlow(Part):
         return to_native(polars.concat(frames, how="vertical_relaxed"), table.native)
 
     def _note_replaced(self, table: TableSource) -> None:
-        there = [name for name in ("log_density", "outlier_score") if name in table.names]
+        from pushforward.tables.schema_matching import SCORES
+
+        there = [name for name in SCORES if name in table.names]
         if there:
             listed = " and ".join(map(repr, there))
             self.notes.append(f"{table.title}: {listed} were there already and are replaced.")

@@ -69,19 +69,27 @@ def table(
 def by_weight(rows: Batch) -> Batch:
     """As many rows without weights, each as often as its weight says (systematic resampling).
 
-    What a flow reads off the data, scales and boxes, so belongs to the weighted rows.
+    What a flow reads off the data, scales and boxes, so belongs to the weighted rows. Where a
+    few rows have nearly all the weight and a column does not vary in them, the weights are left
+    out: a scale needs rows that differ.
 
     Example:
-        >>> by_weight(Batch(torch.tensor([[1.0], [2.0]]), weights=torch.tensor([0.0, 3.0]))).x
-        tensor([[2.],
-                [2.]])
+        >>> by_weight(Batch(torch.arange(4.0)[:, None], weights=torch.tensor([0, 1, 3, 0]))).x[:, 0]
+        tensor([1., 2., 2., 2.])
     """
     if rows.weights is None:
         return rows
+    plain = rows._replace(weights=None)
     heights = rows.weights.double().cumsum(0)
     even = torch.arange(rows.rows, dtype=torch.float64, device=heights.device) + 0.5
     chosen = torch.searchsorted(heights, even * (heights[-1] / rows.rows), right=True)
-    return rows._replace(weights=None).each(lambda values: values[chosen.clamp_max(rows.rows - 1)])
+    drawn = plain.each(lambda values: values[chosen.clamp_max(rows.rows - 1)])
+    return plain if bool((_still(drawn.x) & ~_still(plain.x)).any()) else drawn
+
+
+def _still(x: Tensor) -> Tensor:
+    """Which columns are the same in all rows."""
+    return x.amin(0) == x.amax(0)
 
 
 def check_batch(who: str, batch: Batch, shape: RowShape) -> Batch:
