@@ -70,3 +70,15 @@ def test_targets_of_make_exist():
     named = re.findall(r"^make ([a-z]+)|`make ([a-z ]+)`", TEXT + contributing, re.MULTILINE)
     for target in " ".join(one or other for one, other in named).split():
         assert f"\n{target}:" in makefile
+
+
+def test_the_flow_of_the_transcript_is_the_one_that_is_chosen():
+    from pushforward.tables.choice import choose
+
+    rows = int(re.search(r"with \d+ bins for ([\d,]+) rows", TEXT)[1].replace(",", ""))
+    choice = choose(rows, 6)
+    for reason in choice.reason:
+        assert reason in " ".join(TEXT.split())
+    flow = pf.flows.nsf(6, **choice.arguments)
+    size = sum(p.numel() for p in flow.parameters() if p.requires_grad)
+    assert f"{size:,} parameters" in TEXT

@@ -57,8 +57,8 @@ def choose(rows: int, features: int, context: int = 0) -> Choice:
     on = f" given {context} context columns" if context else ""
     reason = [
         f"spline couplings (nsf) for {features} columns{on}: exact density and fast samples",
-        f"{layers} layers of {width} hidden units with {bins} bins for {rows:,} rows, and "
-        f"{_AFFINE} affine ones for what lies far out",
+        f"{layers} layers of {width} hidden units with {bins} bins for {rows:,} rows, "
+        f"after {_AFFINE} affine ones",
     ]
     smoothing = _smoothing(rows)
     if smoothing:
