@@ -1,12 +1,10 @@
 """A flow for a table: names, types, units and kinds of frames, from the rows that came in."""
 
 import datetime
-import itertools
 import json
 import math
 import subprocess
 import sys
-import warnings
 
 import numpy as np
 import pandas as pd
@@ -14,6 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import torch
+from tests.tables.cases import conditional_gaussian, numbers, quick
 
 import pushforward as pf
 from pushforward import bases, flows
@@ -25,27 +24,6 @@ from pushforward.errors import (
     NotFittedError,
     PushforwardError,
 )
-
-TINY = {"layers": 2, "hidden": (16,)}
-
-
-def numbers(rows=400, seed=0):
-    """Two columns that hang together, a gamma and a uniform."""
-    draw = np.random.default_rng(seed)
-    a = draw.normal(10.0, 2.0, rows)
-    return pl.DataFrame(
-        {
-            "a": a,
-            "b": 0.5 * a + draw.normal(0.0, 0.3, rows),
-            "c": draw.gamma(3.0, 1.0, rows),
-        }
-    )
-
-
-def quick(data, flow="realnvp", seed=0, settings=TINY, **options):
-    table = pf.TableFlow(flow, settings=settings, seed=seed)
-    length = {} if "epochs" in options else {"steps": 30}
-    return table.fit(data, progress=False, **{**length, **options})
 
 
 @pytest.fixture(scope="module")
@@ -557,112 +535,9 @@ class TestReport:
         assert report["nats"] == pytest.approx(mean, abs=1e-4)
         error = math.sqrt((w**2 * (log_p - mean) ** 2).sum()) / w.sum()
         assert report["nats_error"] == pytest.approx(error, rel=1e-3)
-        gaussian = _conditional_gaussian(train, held, train["w"] if weights else None)
+        gaussian = conditional_gaussian(train, held, train["w"] if weights else None)
         assert report["gaussian_nats"] == pytest.approx(np.average(gaussian, weights=w), abs=1e-4)
         assert report["seconds"] > 0.0
-
-
-def _conditional_gaussian(train, held, weights):
-    """a and b given c: regression and the covariance of what is left, by the textbook."""
-    from scipy.stats import multivariate_normal
-
-    moments = np.cov(train.select("a", "b", "c").to_numpy().T, aweights=weights, ddof=0)
-    mean = np.average(train.select("a", "b", "c").to_numpy(), axis=0, weights=weights)
-    slope = moments[:2, 2] / moments[2, 2]
-    left = moments[:2, :2] - np.outer(slope, slope) * moments[2, 2]
-    centre = mean[:2] + (held["c"].to_numpy()[:, None] - mean[2]) * slope
-    rest = held.select("a", "b").to_numpy() - centre
-    return multivariate_normal([0.0, 0.0], left).logpdf(rest)
-
-
-class TestGaussian:
-    def test_it_is_scipys(self):
-        from scipy.stats import multivariate_normal
-
-        from pushforward.tables.gaussian import GaussianReference
-
-        x = torch.from_numpy(numbers().to_numpy())
-        found = GaussianReference(x).log_prob(x)
-        want = multivariate_normal(x.mean(0), np.cov(x.numpy().T, ddof=0)).logpdf(x)
-        assert found.numpy() == pytest.approx(want, abs=1e-7)
-
-    def test_a_conditional_is_the_textbooks(self):
-        from pushforward.tables.gaussian import GaussianReference
-
-        data = numbers()
-        x, c = (torch.tensor(data.select(names).to_numpy()) for names in (["a", "b"], ["c"]))
-        found = GaussianReference(x, c).log_prob(x, c)
-        assert found.numpy() == pytest.approx(_conditional_gaussian(data, data, None), abs=1e-7)
-
-    def test_weights_are_repetitions(self):
-        from pushforward.tables.gaussian import GaussianReference
-
-        x = torch.from_numpy(numbers(50).to_numpy())
-        times = torch.arange(50) % 4
-        weighted = GaussianReference(x, weights=times.double())
-        repeated = GaussianReference(x.repeat_interleave(times, 0))
-        assert weighted.log_prob(x).numpy() == pytest.approx(repeated.log_prob(x), abs=1e-9)
-
-    def test_a_table_longer_than_a_chunk(self):
-        from pushforward.tables.gaussian import GaussianReference
-
-        x = torch.randn(70_000, 2, dtype=torch.float64) * torch.tensor([1.0, 1e4]) + 1e6
-        found = GaussianReference(x).log_prob(x[:5])
-        want = torch.distributions.MultivariateNormal(x.mean(0), x.T.cov(correction=0))
-        assert found.numpy() == pytest.approx(want.log_prob(x[:5]).numpy(), abs=1e-6)
-
-    def test_exactly_dependent_columns_still_have_a_figure(self):
-        from pushforward.tables.gaussian import GaussianReference
-
-        x = torch.randn(100, 1)
-        assert (
-            GaussianReference(torch.cat((x, 2 * x), 1))
-            .log_prob(torch.cat((x, 2 * x), 1))
-            .isfinite()
-            .all()
-        )
-
-
-class TestChoice:
-    def test_more_rows_never_get_a_smaller_flow(self):
-        from pushforward.tables.choice import choose
-
-        def size(choice):
-            flow = pf.flows.nsf(4, **choice.arguments)
-            return sum(p.numel() for p in flow.parameters())
-
-        made = [choose(rows, 4) for rows in (20, 100, 499, 500, 1_000, 3_000, 10_000, 1_000_000)]
-        for small, large in itertools.pairwise(made):
-            assert size(small) <= size(large)
-            assert small.smoothing >= large.smoothing
-
-    def test_many_rows_are_not_blurred_and_few_are(self):
-        from pushforward.tables.choice import choose
-
-        assert choose(5_001, 4).smoothing == 0.0
-        assert 0.0 < choose(1_000, 4).smoothing <= choose(100, 4).smoothing <= 0.2
-
-    def test_few_rows_are_warned_of(self):
-        from pushforward.tables.choice import choose
-
-        assert "499 rows are few for a density of 4 columns" in choose(499, 4).warning
-        assert choose(500, 4).warning == ""
-        with pytest.warns(UserWarning, match="rows are few"):
-            pf.TableFlow().fit(numbers(100), epochs=1, progress=False)
-
-    def test_a_recipe_that_was_asked_for_is_not_warned_of(self):
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            quick(numbers(100), epochs=1)
-
-    def test_the_choice_says_why_and_what_was_changed(self):
-        with pytest.warns(UserWarning, match="rows are few"):
-            made = pf.TableFlow(settings={"layers": 3}).fit(numbers(60), epochs=1, progress=False)
-        assert made.choice["recipe"] == "nsf"
-        assert made.choice["arguments"]["layers"] == 3
-        assert any("layers=3, as asked for" in line for line in made.choice["reason"])
-        assert any("blurred" in line for line in made.choice["reason"])
-        assert made.choice["smoothing"] > 0.0
 
 
 class TestSaving:
