@@ -139,13 +139,18 @@ def test_the_best_weights_are_kept(build, ring, ema):
 
 def test_the_untrained_flow_is_kept_where_training_hurts(build, ring, weights_of, same):
     flow, untrained = build(), build()
-    history = quick(flow, ring, steps=40, lr=50.0)
+    history = quick(flow, ring, steps=40, lr=5.0)
     assert history.best_step == 0
     assert history.evaluations[-1].validation_loss > history.evaluations[0].validation_loss
     # what looks at data has looked; no parameter has moved
     ours, theirs = dict(flow.named_parameters()), dict(untrained.named_parameters())
     assert all(torch.equal(ours[n], theirs[n]) for n in theirs)
     assert not same(weights_of(flow), weights_of(untrained))
+
+
+def test_a_gradient_too_large_to_square_is_named(build, ring):
+    with pytest.raises(NotFiniteError, match="the norm of the gradient, whose parts are finite"):
+        quick(build(), ring, steps=40, lr=50.0)
 
 
 def test_without_validation_the_last_weights_are_kept(build, ring):

@@ -181,6 +181,9 @@ def _beyond_states(module: LossModule, batch: Batch, device: torch.device) -> st
         if gradient is not None and not bool(torch.isfinite(gradient).all())
     ]
     if not bad:
+        norm = torch.stack([g.norm() for g in gradients if g is not None]).norm()
+        if not bool(torch.isfinite(norm)):
+            return "the norm of the gradient, whose parts are finite but too large to square"
         return "a place that was finite again when the batch was evaluated once more"
     others = f" and {len(bad) - 1} others" if len(bad) > 1 else ""
     # The gradient flows backwards: the last layer in order is the first that broke.
