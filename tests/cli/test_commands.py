@@ -144,3 +144,12 @@ def test_a_reader_that_leaves_early_is_no_error(folder):
         assert process.stdout.readline() == b"a,b,c\n"
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+def test_what_was_chosen_keeps_its_indent_where_lines_are_broken(typed, folder, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "50")
+    said = typed("fit", str(folder / "table.csv"), "--epochs", "1").out.splitlines()
+    begin = next(i for i, line in enumerate(said) if line.startswith("Flow: "))
+    end = next(i for i in range(begin, len(said)) if "by heart" in said[i])
+    assert end > begin + 3
+    assert all(line.startswith("  ") and len(line) <= 50 for line in said[begin + 2 : end + 1])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pushforward.errors import ArgumentError
 from pushforward.spec import Part
 
-__all__ = ["Base", "numbers", "per_feature", "sampled_shape"]
+__all__ = ["Base", "draw_counts", "per_feature", "sampled_shape"]
 
 
 class Base(Part, nn.Module):
@@ -43,11 +43,11 @@ class Base(Part, nn.Module):
         """Differentiable draws, ``(*n, *context_batch, *event_shape)``."""
 
 
-def numbers(n: Any) -> tuple[int, ...]:
+def draw_counts(n: Any) -> tuple[int, ...]:
     """How many draws along each dimension, checked: a whole number or a tuple of them.
 
     Example:
-        >>> numbers(3), numbers((2, 3))
+        >>> draw_counts(3), draw_counts((2, 3))
         ((3,), (2, 3))
     """
     ahead = n if isinstance(n, tuple | list | torch.Size) else (n,)
@@ -62,7 +62,7 @@ def sampled_shape(
     n: int | tuple[int, ...], context: Tensor | None, event: tuple[int, ...]
 ) -> tuple[int, ...]:
     """Shape of draws: ``(*n, *context_batch, *event)``."""
-    return (*numbers(n), *(() if context is None else context.shape[:-1]), *event)
+    return (*draw_counts(n), *(() if context is None else context.shape[:-1]), *event)
 
 
 def per_feature(who: str, name: str, value: float | Tensor, features: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +80,9 @@ def print_choice(screen: Console, choice: Mapping[str, Any], flow: Flow) -> None
     """The flow that was chosen, and why."""
     print_flow(screen, choice["recipe"], choice["arguments"], parameters_of(flow))
     for reason in choice["reason"]:
-        screen.print(f"  {reason}", markup=False)
+        indent = "  "
+        lines = textwrap.fill(reason, screen.width, initial_indent=indent, subsequent_indent=indent)
+        screen.print(lines, markup=False)
 
 
 def print_flow(screen: Console, recipe: str, arguments: Mapping[str, Any], parameters: int) -> None:

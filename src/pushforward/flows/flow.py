@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.bases import as_base
-from pushforward.bases.base import numbers
+from pushforward.bases.base import draw_counts
 from pushforward.errors import ArgumentError, ContextError, InputTypeError, ShapeError
 from pushforward.flows.arrays import as_tensor
 from pushforward.spec import Part
@@ -237,7 +237,7 @@ class Flow(Part, nn.Module):
         if self.base.context or e is None:
             z = self.base.rsample(n, e, generator=generator)
         else:
-            z = self.base.rsample((*numbers(n), *e.shape[:-1]), generator=generator)
+            z = self.base.rsample((*draw_counts(n), *e.shape[:-1]), generator=generator)
         with drawing_from(generator):
             x, logdet = self.transform.inverse(z, e if self.transform.context else None)
         return x, z, logdet

@@ -54,6 +54,22 @@ def compare_histograms(
         'm (GeV)'
     """
     data, model = (numpy.asarray(one, dtype=float).ravel() for one in (data, model))
+    edges = _edges(data, model, low, high, bins)
+    axes = new_axes() if axes is None else axes
+    _draw_data(axes, data, edges, f"{labels[0]}, ± 1 standard error")
+    drawn = numpy.histogram(model, edges)[0] / (model.size * (edges[1] - edges[0]))
+    axes.stairs(drawn, edges, color=MODEL, linewidth=1.6, label=labels[1])
+    axes.set_xlim(edges[0], edges[-1])
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel(xlabel, color=INK)
+    axes.set_ylabel("density", color=INK)
+    axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+    plain(axes)
+    return axes
+
+
+def _edges(data: Any, model: Any, low: float | None, high: float | None, bins: int) -> Any:
+    """Ends of the bins; every argument that cannot be drawn is refused here."""
     if bins < 1 or data.size == 0 or model.size == 0:
         raise ArgumentError(
             f"compare_histograms: {data.size} and {model.size} numbers in {bins} bins, expected "
@@ -65,14 +81,15 @@ def compare_histograms(
         raise ArgumentError(
             f"compare_histograms: the range is {low} to {high}, expected low < high."
         )
-    edges = numpy.linspace(low, high, bins + 1)
-    axes = new_axes() if axes is None else axes
+    return numpy.linspace(low, high, bins + 1)
+
+
+def _draw_data(axes: Axes, data: Any, edges: Any, label: str) -> None:
+    """The data's histogram of area one, with a band of its standard error."""
     counts = numpy.histogram(data, edges)[0]
     per_count = 1.0 / (data.size * (edges[1] - edges[0]))
     height, error = counts * per_count, numpy.sqrt(counts) * per_count
-    axes.stairs(
-        height, edges, fill=True, color=DATA, alpha=0.45, label=f"{labels[0]}, ± 1 standard error"
-    )
+    axes.stairs(height, edges, fill=True, color=DATA, alpha=0.45, label=label)
     axes.fill_between(
         edges,
         numpy.append(height - error, (height - error)[-1]),
@@ -82,12 +99,3 @@ def compare_histograms(
         alpha=0.6,
         linewidth=0,
     )
-    drawn = numpy.histogram(model, edges)[0] / (model.size * (edges[1] - edges[0]))
-    axes.stairs(drawn, edges, color=MODEL, linewidth=1.6, label=labels[1])
-    axes.set_xlim(low, high)
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel(xlabel, color=INK)
-    axes.set_ylabel("density", color=INK)
-    axes.legend(frameon=False, fontsize=9, labelcolor=INK)
-    plain(axes)
-    return axes
