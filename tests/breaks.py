@@ -63,6 +63,7 @@ BASES = {
     bases.Uniform: "uniform",
     bases.StudentT: "student",
     bases.Mixture: "mixture",
+    bases.GaussianMixture: "gaussian-components",
     bases.Wrapped: "wrapped",
 }
 
@@ -125,6 +126,8 @@ def _of_a_base(cls: type, place: tuple) -> Iterator[Break]:
 def _example(cls: type) -> bases.Base:
     if cls is bases.Mixture:
         return bases.Mixture(bases.Normal(2, learn=True), bases.Normal(2))
+    if cls is bases.GaussianMixture:
+        return bases.GaussianMixture(2, 2)
     if cls is bases.Wrapped:
         return bases.as_base(torch.distributions.Laplace(torch.zeros(2), torch.ones(2)))
     return cls(2)
@@ -164,6 +167,10 @@ def _particular() -> Iterator[Break]:
     mixture = (("tests/bases",), "mixture")
     yield Break("Mixture", "weights forgotten", _weights_forgotten, *mixture)
     yield Break("Mixture", "the largest for the sum", _largest_for_sum, *mixture)
+    lumps = (("tests/bases",), "gaussian-components")
+    yield Break("GaussianMixture", "weights forgotten", _lump_weights_forgotten, *lumps)
+    yield Break("GaussianMixture", "covariances transposed", _whitening_transposed, *lumps)
+    yield Break("GaussianMixture", "components without heights", _heights_dropped, *lumps)
 
 
 def _compose_reversed() -> None:
@@ -297,6 +304,28 @@ def _weights_forgotten() -> None:
 
 def _largest_for_sum() -> None:
     bases.Mixture.log_prob = lambda self, z, context=None: self._joint(z, context).amax(-1)
+
+
+def _lump_weights_forgotten() -> None:
+    def joint(old):
+        def changed(self, z):
+            flat = -torch.tensor(float(len(self.logits))).log()
+            return old(self, z) - torch.log_softmax(self.logits, -1) + flat
+
+        return changed
+
+    replaced(bases.GaussianMixture, "_joint", joint)
+
+
+def _whitening_transposed() -> None:
+    replaced(bases.GaussianMixture, "_whitening", lambda old: lambda self: old(self).mT)
+
+
+def _heights_dropped() -> None:
+    def joint(old):
+        return lambda self, z: old(self, z) - self.log_diagonal.sum(-1)
+
+    replaced(bases.GaussianMixture, "_joint", joint)
 
 
 # ---------------------------------------------------------------- Flow

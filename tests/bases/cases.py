@@ -1,5 +1,6 @@
 """One line a base. A base listed here gets every law of this folder."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +61,29 @@ def mixture(n: int) -> bases.Base:
     )
 
 
+def gaussian_mixture(n: int) -> bases.Base:
+    """Two correlated lumps, and a background at the origin."""
+    base = bases.GaussianMixture(n, 2, background=0.2)
+    with torch.no_grad():
+        base.loc[0], base.loc[1] = _line(n, -3, -2), _line(n, 2, 3)
+        base.log_diagonal[0] = _line(n, 0.2, 0.7)
+        base.log_diagonal[2] = -0.7
+        # what is above the diagonal is nobody's business
+        base.below[0] = 0.3 * torch.eye(n).roll(-1, 0) + 0.5 * torch.ones(n, n).triu()
+    return base
+
+
+def _correlated_lumps(n: int) -> D.Distribution:
+    whitening = torch.diag(_line(n, 0.2, 0.7).exp()) + 0.3 * torch.eye(n).double().roll(-1, 0).tril(
+        -1
+    )
+    lump = torch.linalg.inv(whitening)
+    factors = torch.stack((lump, torch.eye(n).double(), math.exp(0.7) * torch.eye(n).double()))
+    centres = torch.stack((_line(n, -3, -2), _line(n, 2, 3), torch.zeros(n).double()))
+    shares = D.Categorical(torch.tensor([0.4, 0.4, 0.2]).double())
+    return D.MixtureSameFamily(shares, D.MultivariateNormal(centres, scale_tril=factors))
+
+
 def _flow(n: int) -> flows.Flow:
     scale = transforms.Diagonal(n)
     scale.log_scale.data.fill_(-0.5)
@@ -112,6 +136,7 @@ CASES = [
         lost=3e-4,  # of Student's t with two degrees of freedom: 1 / reach^2
     ),
     Case("mixture", mixture, _two_lumps),
+    Case("gaussian-components", gaussian_mixture, _correlated_lumps, reach=25.0),
     Case("wrapped-laplace", _torch(_laplace), lambda n: _independent(_laplace(n)), reach=25.0),
     Case("wrapped-logistic", _torch(_logistic), lambda n: _independent(_logistic(n)), reach=25.0),
     Case("wrapped-shifted", _torch(_shifted), _uniform),

@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+import pushforward as pf
 from pushforward import bases, flows
 from pushforward.errors import ArgumentError
 from pushforward.objectives import Batch, MaximumLikelihood
+from pushforward.training import Checkpoints
 
 
 class Watcher(torch.nn.Module):
@@ -116,6 +118,64 @@ def test_a_single_row_has_no_spread_and_stays():
     assert float(noise(correlated(1), 0.5).abs().max()) == 0.0
 
 
+def moving(first, last, progress):
+    objective = MaximumLikelihood((first, last))
+    objective.at(progress)
+    watcher, x = Watcher().train(), correlated(500)
+    objective(watcher, Batch(x), seeded())
+    return watcher.seen - x
+
+
+@pytest.mark.parametrize(("progress", "size"), [(0.0, 0.3), (0.5, 0.2), (0.75, 0.15), (1.0, 0.1)])
+def test_noise_of_two_sizes_goes_evenly_from_one_to_the_other(progress, size):
+    plain = noise(correlated(500), size)
+    assert_close(moving(0.3, 0.1, progress), plain, atol=1e-12, rtol=1e-9)
+
+
+def test_noise_that_vanishes_is_gone_at_the_end():
+    assert float(moving(0.3, 0.0, 1.0).abs().max()) == 0.0
+
+
+def test_training_tells_the_objective_how_far_it_is_and_a_resumed_run_as_well(tmp_path):
+    class Told(MaximumLikelihood):
+        def __init__(self, stop=None):
+            super().__init__((0.2, 0.0))
+            self.told, self.stop = [], stop
+
+        def at(self, progress):
+            super().at(progress)
+            self.told.append(progress)
+            if len(self.told) == self.stop:
+                raise RuntimeError("the machine stops")
+
+    x = correlated(200).float()
+
+    def run(objective, folder, **more):
+        flow = flows.realnvp(3, layers=2, hidden=(8,), seed=0)
+        checkpoint = Checkpoints(tmp_path / folder, seconds=math.inf, steps=5)
+        options = {"steps": 20, "batch_size": 32, "seed": 1, "progress": False}
+        pf.fit(flow, x, objective=objective, checkpoint=checkpoint, **options, **more)
+        return flow
+
+    whole = Told()
+    wanted = run(whole, "whole")
+    assert whole.told == [step / 20 for step in range(20)]
+    with pytest.raises(RuntimeError, match="the machine stops"):
+        run(Told(stop=8), "cut")
+    again = Told()
+    found = run(again, "cut", resume=True)
+    assert again.told[-1] == 0.95
+    assert again.told[0] == 0.25
+    for a, b in zip(wanted.parameters(), found.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("wrong", [(0.1, -0.1), (), (0.1, 0.2, 0.3), [math.nan, 0.1]])
+def test_two_sizes_that_are_no_shares_are_refused(wrong):
+    with pytest.raises(ArgumentError, match="expected a number from 0 up, or two"):
+        MaximumLikelihood(wrong)
+
+
 @pytest.mark.parametrize("wrong", [-0.1, math.inf, math.nan])
 def test_a_smoothing_that_is_no_share_is_refused(wrong):
     with pytest.raises(ArgumentError, match=rf"smoothing is {wrong}, expected a number from 0 up"):
@@ -125,3 +185,4 @@ def test_a_smoothing_that_is_no_share_is_refused(wrong):
 def test_it_says_what_it_is():
     assert repr(MaximumLikelihood()) == "MaximumLikelihood()"
     assert repr(MaximumLikelihood(0.1)) == "MaximumLikelihood(smoothing=0.1)"
+    assert repr(MaximumLikelihood((0.1, 0.0))) == "MaximumLikelihood(smoothing=(0.1, 0.0))"

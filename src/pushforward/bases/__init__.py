@@ -1,10 +1,20 @@
 """Bases: densities at the latent end."""
 
 from pushforward.bases.base import Base
+from pushforward.bases.gaussian_mixture import GaussianMixture
 from pushforward.bases.mixture import Mixture
 from pushforward.bases.normal import Normal
 from pushforward.bases.student_t import StudentT
 from pushforward.bases.uniform import Uniform
 from pushforward.bases.wrapped import Wrapped, as_base
 
-__all__ = ["Base", "Mixture", "Normal", "StudentT", "Uniform", "Wrapped", "as_base"]
+__all__ = [
+    "Base",
+    "GaussianMixture",
+    "Mixture",
+    "Normal",
+    "StudentT",
+    "Uniform",
+    "Wrapped",
+    "as_base",
+]

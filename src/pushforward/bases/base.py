@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pushforward.errors import ArgumentError
 from pushforward.spec import Part
 
-__all__ = ["Base", "draw_counts", "per_feature", "sampled_shape"]
+__all__ = ["Base", "draw_components", "draw_counts", "per_feature", "sampled_shape"]
 
 
 class Base(Part, nn.Module):
@@ -63,6 +63,17 @@ def sampled_shape(
 ) -> tuple[int, ...]:
     """Shape of draws: ``(*n, *context_batch, *event)``."""
     return (*draw_counts(n), *(() if context is None else context.shape[:-1]), *event)
+
+
+def draw_components(
+    logits: Tensor, batch: tuple[int, ...], generator: torch.Generator | None
+) -> Tensor:
+    """Number of the component that each draw of a mixture comes from, of shape ``batch``."""
+    count = math.prod(batch)
+    share = torch.softmax(logits.detach(), -1)
+    # multinomial refuses to draw nothing
+    which = torch.multinomial(share, max(1, count), replacement=True, generator=generator)
+    return which[:count].reshape(batch)
 
 
 def per_feature(who: str, name: str, value: float | Tensor, features: int) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pushforward.bases.base import Base, sampled_shape
+from pushforward.bases.base import Base, draw_components, sampled_shape
 from pushforward.errors import ArgumentError, ShapeError
 
 __all__ = ["Mixture"]
@@ -88,11 +88,7 @@ class Mixture(Base):
         """Draws; gradients reach the components, but not the choice among them."""
         shape = sampled_shape(n, context, self.event_shape)
         batch = shape[: len(shape) - len(self.event_shape)]
-        share = torch.softmax(self.logits.detach(), -1)
-        count = int(torch.Size(batch).numel())
-        # multinomial refuses to draw nothing
-        which = torch.multinomial(share, max(1, count), replacement=True, generator=generator)
-        which = which[:count].reshape(batch)
+        which = draw_components(self.logits, batch, generator)
         components: list[Any] = list(self.components)
         draws = [
             component.rsample(n, context if component.context else None, generator=generator)

@@ -13,6 +13,7 @@ from pushforward.bases import as_base
 from pushforward.bases.base import draw_counts
 from pushforward.errors import ArgumentError, ContextError, InputTypeError, ShapeError
 from pushforward.flows.arrays import as_tensor
+from pushforward.numerics.spacing import spread_evenly
 from pushforward.spec import Part
 from pushforward.transforms.base import Transform, drawing_from, weakest
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from torch.distributions import Distribution
 
 __all__ = ["Estimate", "Flow"]
+
+_LATENTS = 1 << 14  # that a base looks at, at most
 
 
 class Estimate(NamedTuple):
@@ -287,10 +290,10 @@ class Flow(Part, nn.Module):
                 look(as_tensor("Flow.fit", "context", context, self.dtype, self.device))
             e = self._embedded("fit", context)
             self.transform.fit(x, e)
-            look = getattr(
-                self.base, "fit", None
-            )  # a base that is a flow reads off z what it needs
+            look = getattr(self.base, "fit", None)
             if look is not None:
+                some = spread_evenly(len(x), _LATENTS, x.device)
+                x, e = x[some], None if e is None else e[some]
                 z = self.transform(x, e if self.transform.context else None)[0]
                 look(z, e if self.base.context else None)
         return self

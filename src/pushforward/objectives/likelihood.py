@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
@@ -56,7 +56,9 @@ class Objective(Protocol):
     figures of batches of unequal size combine to the exact figure of the whole set.
 
     ``generator`` is the source of whatever the objective draws; the loop saves its state with
-    every checkpoint.
+    every checkpoint.  An objective that changes in the course of a run has a method
+    ``at(progress)`` besides; the loop calls it before every step with the share of the run that
+    is behind it, from 0 to 1.
     """
 
     def __call__(self, flow: Flow, batch: Batch, generator: Generator | None) -> Tensor:
@@ -69,13 +71,16 @@ class MaximumLikelihood:
 
     With ``smoothing`` h, training (not validation) moves every row by normal noise whose
     covariance is h^2 times that of the batch: a flow then cannot put spikes on single rows of a
-    small table. The price is a density blurred by that noise.
+    small table. The price is a density blurred by that noise. With ``smoothing=(first, last)`` the
+    noise goes from one size to the other, evenly over the run: coarse shapes are learned before
+    fine ones, and what is left of the blur in the end is ``last``.
 
     Args:
-        smoothing: size of the noise, as a share of the spread of the rows; 0 for none.
+        smoothing: size of the noise, as a share of the spread of the rows, 0 for none; or its
+            sizes at the start and at the end of the run.
 
     Raises:
-        ArgumentError: ``smoothing`` is negative or not finite.
+        ArgumentError: ``smoothing`` is negative or not finite, or more than two numbers.
 
     Source: Rothfuss et al. 2019, arXiv:1907.08982. Differs: the noise has the covariance of the
         rows, so that it respects how they are correlated.
@@ -90,12 +95,19 @@ class MaximumLikelihood:
         tensor(2.)
     """
 
-    def __init__(self, smoothing: float = 0.0) -> None:
-        if not 0.0 <= smoothing < math.inf:
+    def __init__(self, smoothing: float | Sequence[float] = 0.0) -> None:
+        sizes = [smoothing] if isinstance(smoothing, int | float) else list(smoothing)
+        if len(sizes) not in (1, 2) or not all(0.0 <= size < math.inf for size in sizes):
             raise ArgumentError(
-                f"MaximumLikelihood: smoothing is {smoothing}, expected a number from 0 up."
+                f"MaximumLikelihood: smoothing is {smoothing}, expected a number from 0 up, or two."
             )
-        self.smoothing = float(smoothing)
+        self.smoothing = (float(sizes[0]), float(sizes[-1]))
+        # a tensor, since a number that changes would have a compiled step compiled again
+        self._progress = torch.zeros((), dtype=torch.float64)
+
+    def at(self, progress: float) -> None:
+        """Take the noise that belongs to this share of the run, from 0 to 1."""
+        self._progress.fill_(progress)
 
     def __call__(self, flow: Flow, batch: Batch, generator: Generator | None = None) -> Tensor:
         """Mean negative log-density of ``batch``, a scalar in nats a row.
@@ -106,8 +118,9 @@ class MaximumLikelihood:
             generator: source of the smoothing noise.
         """
         x = batch.x
-        if self.smoothing and getattr(flow, "training", False):
-            x = x + self.smoothing * _noise_like(x, generator)
+        if any(self.smoothing) and getattr(flow, "training", False):
+            first, last = self.smoothing
+            x = x + (first + (last - first) * self._progress) * _noise_like(x, generator)
         log_prob: Tensor = flow(x, batch.context)
         if batch.weights is not None:
             # a row without weight may lie where the density is zero, and 0 times -inf is nan
@@ -116,11 +129,9 @@ class MaximumLikelihood:
         return -log_prob.mean()
 
     def __repr__(self) -> str:
-        return (
-            f"MaximumLikelihood(smoothing={self.smoothing})"
-            if self.smoothing
-            else ("MaximumLikelihood()")
-        )
+        first, last = self.smoothing
+        sizes = f"{first}" if first == last else f"({first}, {last})"
+        return f"MaximumLikelihood(smoothing={sizes})" if first or last else "MaximumLikelihood()"
 
 
 _REFERENCE = 256  # rows that the covariance of the noise is taken from, at most

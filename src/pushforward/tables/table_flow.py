@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pushforward.errors import ArgumentError, InputTypeError, ModelFileError, NotFittedError
 from pushforward.flows import Flow, find
+from pushforward.numerics.spacing import spread_evenly
 from pushforward.objectives import MaximumLikelihood
 from pushforward.spec import Part, Reader, Writer
 from pushforward.tables.choice import build
@@ -169,14 +170,15 @@ class TableFlow(Part):
         dtype = torch.float64 if precise else torch.float32
         rows = counting(Rows(*load_matrix(table, schema, dtype=dtype)))
         train, held = split(len(rows.x), validation, self._seed)
-        sizes = len(train), len(schema.features), len(schema.context)
-        flow, choice = build(self._asked, self._settings, sizes, self._seed)
+        held_out, rows = rows.take(held), rows.take(train)
+        refuse_constant(rows, schema.features, table.title)
+        flow, choice = build(self._asked, self._settings, rows, self._seed)
         self.choice = choice.to_dict()
         if ready is not None:
             ready(schema, self.choice, flow)
-        held_out, rows = rows.take(held), rows.take(train)
-        refuse_constant(rows, schema.features, table.title)
         objective = MaximumLikelihood(choice.smoothing)
+        # rows a step and learning rate belong together: who gives one of them chooses both
+        defaults = {} if choice.training.keys() & options.keys() else choice.training
         self._history = fit_flow(
             flow,
             rows.x,
@@ -185,7 +187,7 @@ class TableFlow(Part):
             validation=tuple(held_out),
             progress=progress,
             seed=self._seed,
-            **{"objective": objective, **options},
+            **{"objective": objective, **defaults, **options},
         )
         self._keep(flow, schema)
         self._measure(rows, held_out, began)
@@ -203,7 +205,7 @@ class TableFlow(Part):
         nats, error = mean_and_error(log_p, held.weights)
         gaussian, gaussian_error = mean_and_error(reference, held.weights)
         rows = len(train.x)
-        some = train.take(torch.arange(min(rows, _SCORED)) * rows // min(rows, _SCORED))
+        some = train.take(spread_evenly(rows, _SCORED))
         of_training = self._score(some.x, some.context).sort().values
         place = torch.linspace(0, len(of_training) - 1, _QUANTILES, dtype=torch.float64).round()
         self._quantiles = of_training[place.long()]

@@ -189,6 +189,7 @@ class Loop:
     def _take_step(self) -> None:
         key = self.batches.next()
         batch = self.batches.gather(key)
+        self.module.at(self.step / self.plan.steps)
         with self._precision():
             loss = self._call(*batch, self._generator)
         loss.backward()  # type: ignore[no-untyped-call]

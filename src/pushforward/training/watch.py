@@ -33,6 +33,12 @@ class LossModule(nn.Module):
         self.flow = flow
         self.objective = objective
 
+    def at(self, progress: float) -> None:
+        """Tell an objective that changes in the course of a run how much of it is done."""
+        tell = getattr(self.objective, "at", None)
+        if tell is not None:
+            tell(progress)
+
     def forward(
         self,
         x: Tensor,

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pushforward.numerics.precision import full_precision
 from pushforward.transforms.base import Transform
 from pushforward.transforms.linear.matrix import (
     apply_matrix,
-    full_precision,
     solve_lower,
     solve_upper,
     spread,

@@ -1,21 +1,14 @@
-"""What linear transforms share: full precision under autocast, logdet spread over the batch."""
+"""What linear transforms share: products and solves for each row, logdet spread over them."""
 
 from __future__ import annotations
-
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["apply_matrix", "full_precision", "solve_lower", "solve_upper", "spread"]
+from pushforward.numerics.precision import full_precision
 
-
-def full_precision(x: Tensor) -> AbstractContextManager[object]:
-    """Autocast switched off where x lives; some devices, such as ``meta``, have none."""
-    if torch.amp.is_autocast_available(x.device.type):
-        return torch.autocast(x.device.type, enabled=False)
-    return nullcontext()
+__all__ = ["apply_matrix", "solve_lower", "solve_upper", "spread"]
 
 
 def apply_matrix(x: Tensor, matrix: Tensor, shift: Tensor | None = None) -> Tensor:

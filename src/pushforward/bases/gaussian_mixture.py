@@ -1,0 +1,178 @@
+"""Normal components with full covariances, placed by the data."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from pushforward.bases.base import LOG_SQRT_2PI, Base, draw_components, sampled_shape
+from pushforward.errors import ArgumentError
+from pushforward.numerics.precision import full_precision
+from pushforward.numerics.spacing import spread_evenly
+
+__all__ = ["GaussianMixture"]
+
+_LOOKED_AT = 10_000  # rows that the components are placed by, at most
+_LEAST_VARIANCE = 1e-4  # of a component, as a share of the variance of all rows
+_WIDTH = 1.2  # of the background, as a multiple of the deviations of all rows
+
+
+class GaussianMixture(Base):
+    r"""Mixture of normal densities with full covariances.
+
+    With shares w, centres m and lower triangular whitening matrices A,
+
+        p(z) = sum_k w_k |A_k| N(A_k (z - m_k); 0, 1).
+
+    Where data lie in separate groups, a flow from one normal density has to draw bridges of
+    density between them; from this base it need not.  ``fit`` places the components by expectation
+    and maximization on the latents that the data has when training begins; ``pf.fit`` does so, and
+    trains them with the rest.
+
+    Args:
+        features: width of z.
+        components: number of components besides the background.
+        background: share that one more component starts with, which is as wide as all rows
+            together: rows far from every group keep a density that training can act on. 0 for
+            none.
+        learn: whether shares, centres and matrices are trained.
+
+    Shapes:
+        z: ``(*batch, features)``; log_prob: ``(*batch,)``, nats
+
+    Raises:
+        ArgumentError: no component, or a background that is not a share below 1; in ``fit``,
+            fewer rows than components.
+
+    Cost: components times ``features``^2 a row.
+
+    Source: Dempster, Laird, Rubin 1977 (J. Royal Stat. Soc. B 39, 1). As a base of flows:
+        Izmailov, Kirichenko, Finzi, Wilson 2019, arXiv:1912.13025.
+        Differs: full covariances, trained; a background.
+
+    Example:
+        >>> z = torch.tensor([[-3.0], [3.0]]).repeat(50, 1) + torch.linspace(-1, 1, 100)[:, None]
+        >>> base = GaussianMixture(1, components=2).fit(z)
+        >>> base.loc.detach().flatten().sort().values.round(decimals=1)
+        tensor([-3.,  3.])
+    """
+
+    logits: Tensor
+    loc: Tensor
+    log_diagonal: Tensor
+    below: Tensor
+
+    def __init__(
+        self, features: int, components: int, background: float = 0.0, learn: bool = True
+    ) -> None:
+        super().__init__()
+        if isinstance(components, bool) or not isinstance(components, int) or components < 1:
+            raise ArgumentError(
+                f"GaussianMixture: components is {components!r}, expected at least 1."
+            )
+        if not 0.0 <= background < 1.0:
+            raise ArgumentError(
+                f"GaussianMixture: background is {background}, expected a share from 0 to below 1."
+            )
+        self.event_shape = (features,)
+        self.components, self.background = components, float(background)
+        count = components + (self.background > 0)
+        # centres that differ, since equal components would stay equal; the same every time
+        centres = torch.randn(count, features, generator=torch.Generator().manual_seed(0))
+        centres[components:] = 0.0
+        values = {
+            "logits": self._shares(torch.full((components,), 1.0 / components)).log(),
+            "loc": centres,
+            "log_diagonal": torch.zeros(count, features),
+            "below": torch.zeros(count, features, features),
+        }
+        for name, value in values.items():
+            if learn:
+                self.register_parameter(name, nn.Parameter(value))
+            else:
+                self.register_buffer(name, value)
+
+    def _shares(self, of_components: Tensor) -> Tensor:
+        rest = of_components.new_full((int(self.background > 0),), self.background)
+        return torch.cat((of_components * (1.0 - self.background), rest))
+
+    def fit(self, z: Tensor, context: Tensor | None = None) -> GaussianMixture:
+        """Place the components on latents ``(n, features)``; the same rows, the same components."""
+        if len(z) < self.components:
+            raise ArgumentError(
+                f"GaussianMixture.fit: got {len(z)} rows for {self.components} components, "
+                f"expected at least as many."
+            )
+        some = z.detach()[spread_evenly(len(z), _LOOKED_AT, z.device)]
+        rows = some.to(device="cpu", dtype=torch.float64)
+        deviations = rows.std(0, correction=0)
+        deviations = torch.where(deviations > 0, deviations, 1.0)
+        least = _LEAST_VARIANCE * float(deviations.square().mean())
+        shares, centres, whitening = _expectation_maximization(rows, self.components, least)
+        if self.background > 0:
+            wide = torch.diag(1.0 / (_WIDTH * deviations))
+            centres = torch.cat((centres, rows.mean(0, keepdim=True)))
+            whitening = torch.cat((whitening, wide[None]))
+        with torch.no_grad():
+            self.logits.copy_(self._shares(shares).log())
+            self.loc.copy_(centres)
+            self.log_diagonal.copy_(whitening.diagonal(dim1=-2, dim2=-1).log())
+            self.below.copy_(whitening.tril(-1))
+        return self
+
+    def _whitening(self) -> Tensor:
+        return self.below.tril(-1) + torch.diag_embed(self.log_diagonal.exp())
+
+    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """Log-density in nats."""
+        return torch.logsumexp(self._joint(z), -1)
+
+    def responsibilities(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """Probability that each component made z, ``(*batch, components)``, background last."""
+        return torch.softmax(self._joint(z), -1)
+
+    def _joint(self, z: Tensor) -> Tensor:
+        with full_precision(z):
+            apart = z.unsqueeze(-2) - self.loc
+            standard = torch.einsum("ked,...kd->...ke", self._whitening(), apart)
+        height = self.log_diagonal.sum(-1) + torch.log_softmax(self.logits, -1)
+        constant = self.event_shape[0] * LOG_SQRT_2PI
+        return height - 0.5 * standard.square().sum(-1) - constant
+
+    def rsample(
+        self,
+        n: int | tuple[int, ...] = (),
+        context: Tensor | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Draws; gradients reach the components, but not the choice among them."""
+        shape = sampled_shape(n, context, self.event_shape)
+        which = draw_components(self.logits, shape[:-1], generator)
+        dtype, device = self.loc.dtype, self.loc.device
+        noise = torch.randn(shape, generator=generator, dtype=dtype, device=device)
+        unit = torch.eye(self.event_shape[0], dtype=dtype, device=device)
+        with full_precision(noise):
+            spread = torch.linalg.solve_triangular(self._whitening(), unit, upper=False)
+            draws = self.loc + torch.einsum("ked,...d->...ke", spread, noise)
+        index = which[..., None, None].expand(*shape[:-1], 1, shape[-1])
+        return draws.gather(-2, index).squeeze(-2)
+
+
+def _expectation_maximization(
+    rows: Tensor, components: int, least_variance: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Shares, centres and whitening matrices of components fitted to rows, in float64."""
+    from sklearn import mixture
+    from sklearn.exceptions import ConvergenceWarning
+
+    found = mixture.GaussianMixture(components, reg_covar=least_variance, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a start need not have converged
+        found.fit(rows.numpy())
+    # precision = P P' with P upper triangular, so P' whitens
+    whitening = torch.from_numpy(found.precisions_cholesky_).mT.contiguous()
+    shares = torch.from_numpy(found.weights_).clamp_min(1e-6)
+    return shares, torch.from_numpy(found.means_), whitening
