@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import polars as pl
 import pytest
 from tests.cli.conftest import QUICK, numbers
@@ -113,6 +114,18 @@ def test_info_of_a_table(typed, folder):
     assert facts["kind"] == "TableFlow"
     assert facts["context"] == ["c"]
     assert [column["name"] for column in facts["schema"]["columns"]] == ["a", "b", "c"]
+
+
+def test_groups_of_rows_are_told_of(typed, here):
+    draw = np.random.default_rng(0)
+    apart = np.repeat([0.0, 20.0], 1_000)
+    rows = {"a": apart + draw.normal(size=2_000), "b": draw.normal(size=2_000)}
+    pl.DataFrame(rows).sample(fraction=1.0, shuffle=True, seed=0).write_csv("two.csv")
+    said = typed("fit", "two.csv", "--out", "two.safetensors", "--epochs", "1")
+    assert said.status == 0
+    assert "2 separate groups" in " ".join(said.out.split())
+    told = typed("info", "two.safetensors").out
+    assert "Base: GaussianMixture(features=2, components=2, background=0.05)" in told
 
 
 def test_info_of_a_bare_flow(typed, here):

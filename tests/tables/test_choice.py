@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from tests.tables.cases import numbers, quick
 
 import pushforward as pf
@@ -41,11 +42,17 @@ def test_few_columns_get_more_rows_a_step_unless_the_caller_says_how_many():
     assert made["batch_size"] == 2 * default_batch_size(20_000)
     assert choose(20_000, 2, context=2).training == choose(4_999, 2).training == {}
     assert choose(10_000_000, 2).training["batch_size"] == 2048
-    for options, batch, rate in (({}, 512, 4e-3), ({"batch_size": 256}, 256, 2e-3)):
+    for options, batch, rate in (
+        ({}, 512, 4e-3),
+        ({"batch_size": 256}, 256, 2e-3),
+        ({"batch_size": None}, 512, 4e-3),
+        ({"optimizer": lambda parameters: torch.optim.SGD(parameters, lr=1e-3)}, 256, None),
+    ):
         table = pf.TableFlow(settings={"layers": 1, "hidden": [4, 4], "affine": 0})
         table.fit(numbers(6_000), epochs=1, progress=False, **options)
-        used = table.history.settings
-        assert (used["batch_size"], used["lr"]) == (batch, rate)
+        used, said = table.history.settings, table.choice["training"]
+        assert used["batch_size"] == batch == said.get("batch_size", batch)
+        assert rate is None or used["lr"] == rate == said.get("lr", rate)
 
 
 def test_few_rows_are_warned_of():
@@ -97,6 +104,21 @@ def test_rows_without_gaps_few_rows_and_rows_with_a_context_get_a_normal_base():
     for made in (together, few, given):
         assert isinstance(made.flow.base, pf.bases.Normal)
         assert made.choice["groups"] == 1
+
+
+def test_groups_are_those_of_the_rows_that_weigh():
+    rows = two_groups(900).with_columns(
+        w=pl.when(pl.int_range(pl.len()) < 900).then(1.0).otherwise(1e-6)
+    )
+    made = pf.TableFlow().fit(rows, weights="w", epochs=1, progress=False)
+    assert made.choice["groups"] == 1
+
+
+def test_a_base_that_was_asked_for_stays_whatever_the_rows():
+    settings = {"base": pf.bases.StudentT(3)}
+    made = pf.TableFlow(settings=settings).fit(two_groups(900), epochs=1, progress=False)
+    assert isinstance(made.flow.base, pf.bases.StudentT)
+    assert made.choice["groups"] == 1
 
 
 def test_a_recipe_that_was_asked_for_keeps_its_own_base():

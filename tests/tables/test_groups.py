@@ -30,10 +30,11 @@ def test_the_toys_have_as_many_as_one_sees(toy, groups, rows):
 
 @pytest.mark.parametrize("columns", [1, 2, 6, 20, 40])
 def test_one_cloud_is_one_group(columns):
-    cloud = normal(5_000, columns)
-    assert count_groups(cloud) == 1
-    assert count_groups(cloud.exp()) == 1
-    assert count_groups(torch.rand(5_000, columns, generator=seeded(1))) == 1
+    for seed in range(4):
+        cloud = normal(1_500 + 1_000 * seed, columns, seed)
+        assert count_groups(cloud) == 1
+        assert count_groups(cloud.exp()) == 1
+        assert count_groups(torch.special.ndtr(cloud)) == 1  # evenly spread in a box
 
 
 @pytest.mark.parametrize("columns", [1, 3, 10])
@@ -43,14 +44,24 @@ def test_clouds_of_unequal_width_are_told_apart_in_any_units(columns):
     assert count_groups(rows * 10.0 ** torch.arange(columns) - 1e3) == 2
 
 
-def test_whole_numbers_are_groups_only_where_they_are_few():
-    numbers = torch.randint(0, 100, (6_000, 1), generator=seeded()).float()
-    assert count_groups(numbers) == 1
-    assert count_groups((numbers % 2) + 0.001 * normal(6_000, 1)) == 2
+@pytest.mark.parametrize("count", [2, 5, 21, 100])
+def test_gaps_between_whole_numbers_are_none(count):
+    for seed in range(4):
+        numbers = torch.randint(0, count, (2_000, 1), generator=seeded(seed)).float()
+        assert count_groups(numbers) == 1
+        assert count_groups(torch.cat((numbers, normal(2_000, 1, seed)), 1)) == 1
 
 
-def test_outliers_are_no_group():
+def test_groups_of_whole_numbers_are_told_apart():
+    rows = shuffled(normal(2_000, 1), normal(2_000, 1, 1) + 30.0)
+    assert count_groups((10.0 * rows).round()) == 2
+
+
+def test_outliers_are_no_group_and_hide_none():
+    strays = 1e4 * normal(5, 2, 1)
     assert count_groups(shuffled(normal(3_000, 2), 50.0 + normal(20, 2, 1))) == 1
+    two = (normal(3_000, 2), normal(3_000, 2, 1) + 9.0)
+    assert count_groups(shuffled(*two, strays)) == 2
 
 
 @pytest.mark.parametrize("rows", [torch.zeros(300, 2), normal(6, 3), normal(1, 2)])

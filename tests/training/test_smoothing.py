@@ -185,4 +185,5 @@ def test_a_smoothing_that_is_no_share_is_refused(wrong):
 def test_it_says_what_it_is():
     assert repr(MaximumLikelihood()) == "MaximumLikelihood()"
     assert repr(MaximumLikelihood(0.1)) == "MaximumLikelihood(smoothing=0.1)"
+    assert repr(MaximumLikelihood(torch.tensor(0.5))) == "MaximumLikelihood(smoothing=0.5)"
     assert repr(MaximumLikelihood((0.1, 0.0))) == "MaximumLikelihood(smoothing=(0.1, 0.0))"

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import math
+import operator
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pushforward.bases.base import LOG_SQRT_2PI, Base, draw_components, sampled_shape
 from pushforward.errors import ArgumentError
+from pushforward.numerics.order_statistics import central_range
 from pushforward.numerics.precision import full_precision
-from pushforward.numerics.spacing import spread_evenly
+from pushforward.numerics.subset import some_of
 
 __all__ = ["GaussianMixture"]
 
 _LOOKED_AT = 10_000  # rows that the components are placed by, at most
-_LEAST_VARIANCE = 1e-4  # of a component, as a share of the variance of all rows
+_USUAL = 0.999  # share of each column that places them
+# The least variance of a component is a share of that of all rows.
+_SETTINGS: dict[str, Any] = {"reg_covar": 1e-4, "max_iter": 50, "random_state": 0}
 _WIDTH = 1.2  # of the background, as a multiple of the deviations of all rows
 
 
@@ -68,10 +74,12 @@ class GaussianMixture(Base):
         self, features: int, components: int, background: float = 0.0, learn: bool = True
     ) -> None:
         super().__init__()
-        if isinstance(components, bool) or not isinstance(components, int) or components < 1:
+        whole = hasattr(components, "__index__") and not isinstance(components, bool)
+        if not whole or components < 1:
             raise ArgumentError(
-                f"GaussianMixture: components is {components!r}, expected at least 1."
+                f"GaussianMixture: components is {components!r}, expected a whole number from 1 up."
             )
+        components = operator.index(components)
         if not 0.0 <= background < 1.0:
             raise ArgumentError(
                 f"GaussianMixture: background is {background}, expected a share from 0 to below 1."
@@ -100,21 +108,24 @@ class GaussianMixture(Base):
 
     def fit(self, z: Tensor, context: Tensor | None = None) -> GaussianMixture:
         """Place the components on latents ``(n, features)``; the same rows, the same components."""
-        if len(z) < self.components:
+        fewest = max(2, self.components)
+        if len(z) < fewest:
             raise ArgumentError(
                 f"GaussianMixture.fit: got {len(z)} rows for {self.components} components, "
-                f"expected at least as many."
+                f"expected at least {fewest}."
             )
-        some = z.detach()[spread_evenly(len(z), _LOOKED_AT, z.device)]
+        some = z.detach()[some_of(len(z), _LOOKED_AT, z.device)]
         rows = some.to(device="cpu", dtype=torch.float64)
-        deviations = rows.std(0, correction=0)
+        rows = rows.clamp(*central_range(rows, _USUAL))  # one far row would get a component
+        mean, deviations = rows.mean(0), rows.std(0)
         deviations = torch.where(deviations > 0, deviations, 1.0)
-        least = _LEAST_VARIANCE * float(deviations.square().mean())
-        shares, centres, whitening = _expectation_maximization(rows, self.components, least)
+        standard = (rows - mean) / deviations
+        shares, centres, whitening = _expectation_maximization(standard, self.components)
         if self.background > 0:
-            wide = torch.diag(1.0 / (_WIDTH * deviations))
-            centres = torch.cat((centres, rows.mean(0, keepdim=True)))
+            wide = torch.eye(len(mean), dtype=mean.dtype) / _WIDTH
+            centres = torch.cat((centres, torch.zeros_like(mean)[None]))
             whitening = torch.cat((whitening, wide[None]))
+        centres, whitening = mean + deviations * centres, whitening / deviations
         with torch.no_grad():
             self.logits.copy_(self._shares(shares).log())
             self.loc.copy_(centres)
@@ -130,16 +141,19 @@ class GaussianMixture(Base):
         return torch.logsumexp(self._joint(z), -1)
 
     def responsibilities(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """Probability that each component made z, ``(*batch, components)``, background last."""
+        """Probability that each component made z, ``(*batch, components)``, a background last."""
         return torch.softmax(self._joint(z), -1)
 
     def _joint(self, z: Tensor) -> Tensor:
         with full_precision(z):
             apart = z.unsqueeze(-2) - self.loc
-            standard = torch.einsum("ked,...kd->...ke", self._whitening(), apart)
+            whitening = self._whitening().to(apart.dtype)
+            standard = torch.einsum("ked,...kd->...ke", whitening, apart)
         height = self.log_diagonal.sum(-1) + torch.log_softmax(self.logits, -1)
         constant = self.event_shape[0] * LOG_SQRT_2PI
-        return height - 0.5 * standard.square().sum(-1) - constant
+        joint = height - 0.5 * standard.square().sum(-1) - constant
+        # an infinite number times one of the zeros of a matrix would be nan
+        return joint.masked_fill(z.isinf().any(-1, keepdim=True), -math.inf)
 
     def rsample(
         self,
@@ -160,18 +174,21 @@ class GaussianMixture(Base):
         index = which[..., None, None].expand(*shape[:-1], 1, shape[-1])
         return draws.gather(-2, index).squeeze(-2)
 
+    def extra_repr(self) -> str:
+        """Sizes."""
+        background = f", background={self.background}" if self.background else ""
+        return f"features={self.event_shape[0]}, components={self.components}{background}"
 
-def _expectation_maximization(
-    rows: Tensor, components: int, least_variance: float
-) -> tuple[Tensor, Tensor, Tensor]:
+
+def _expectation_maximization(standard: Tensor, components: int) -> tuple[Tensor, Tensor, Tensor]:
     """Shares, centres and whitening matrices of components fitted to rows, in float64."""
     from sklearn import mixture
     from sklearn.exceptions import ConvergenceWarning
 
-    found = mixture.GaussianMixture(components, reg_covar=least_variance, random_state=0)
+    found = mixture.GaussianMixture(components, **_SETTINGS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a start need not have converged
-        found.fit(rows.numpy())
+        found.fit(standard.numpy())
     # precision = P P' with P upper triangular, so P' whitens
     whitening = torch.from_numpy(found.precisions_cholesky_).mT.contiguous()
     shares = torch.from_numpy(found.weights_).clamp_min(1e-6)

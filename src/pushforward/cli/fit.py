@@ -99,7 +99,11 @@ def fit(
     ] = None,
     lr: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Peak learning rate. Default: 0.002.", show_default=False),
+        typer.Option(
+            metavar="X",
+            help="Peak learning rate. Default: by size of the table.",
+            show_default=False,
+        ),
     ] = None,
     device: Annotated[
         str, typer.Option(metavar="NAME", help="`auto`, `cpu`, `cuda`, `cuda:1` …")

@@ -75,8 +75,11 @@ def _print_file(screen: Console, facts: dict[str, Any], path: Path) -> None:
 
 
 def _print_table(screen: Console, facts: dict[str, Any], table: TableFlow) -> None:
+    from pushforward.bases import GaussianMixture
     from pushforward.cli.report import print_figures, print_run, print_schema, print_source
 
+    if isinstance(table.flow.base, GaussianMixture):  # every recipe's own is plain
+        screen.print(f"Base: {table.flow.base}", markup=False)
     print_source(screen, "Learned from a table", table.schema)
     print_schema(screen, table.schema, every=True)
     print_figures(screen, facts)

@@ -13,7 +13,7 @@ from pushforward.bases import as_base
 from pushforward.bases.base import draw_counts
 from pushforward.errors import ArgumentError, ContextError, InputTypeError, ShapeError
 from pushforward.flows.arrays import as_tensor
-from pushforward.numerics.spacing import spread_evenly
+from pushforward.numerics.subset import some_of
 from pushforward.spec import Part
 from pushforward.transforms.base import Transform, drawing_from, weakest
 
@@ -292,8 +292,9 @@ class Flow(Part, nn.Module):
             self.transform.fit(x, e)
             look = getattr(self.base, "fit", None)
             if look is not None:
-                some = spread_evenly(len(x), _LATENTS, x.device)
-                x, e = x[some], None if e is None else e[some]
+                some = some_of(len(x), _LATENTS, x.device)
+                e = None if e is None else e.expand(len(x), e.shape[-1])[some]
+                x = x[some]
                 z = self.transform(x, e if self.transform.context else None)[0]
                 look(z, e if self.base.context else None)
         return self

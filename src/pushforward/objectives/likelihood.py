@@ -96,7 +96,7 @@ class MaximumLikelihood:
     """
 
     def __init__(self, smoothing: float | Sequence[float] = 0.0) -> None:
-        sizes = [smoothing] if isinstance(smoothing, int | float) else list(smoothing)
+        sizes = list(smoothing) if isinstance(smoothing, Sequence) else [smoothing]
         if len(sizes) not in (1, 2) or not all(0.0 <= size < math.inf for size in sizes):
             raise ArgumentError(
                 f"MaximumLikelihood: smoothing is {smoothing}, expected a number from 0 up, or two."

@@ -10,8 +10,11 @@ from typing import Any
 from pushforward.bases import GaussianMixture
 from pushforward.errors import ArgumentError
 from pushforward.flows import Flow, find
+from pushforward.numerics.subset import some_of
+from pushforward.objectives import Batch
 from pushforward.tables.groups import count_groups
 from pushforward.tables.rows import Rows
+from pushforward.training.batches.rows import by_weight
 from pushforward.training.defaults import default_batch_size
 
 __all__ = ["Choice", "build", "choose"]
@@ -20,6 +23,7 @@ _BLURRED = 5_000  # rows below which training blurs them to the end
 _COARSE_FIRST = 0.06  # noise at the start of training, where rows lie in groups
 _BACKGROUND = 0.05  # share of the component that reaches between and beyond the groups
 _GROUPED = 1_500  # rows from which groups are looked for
+_COUNTED = 20_000  # rows that they are looked for in
 _SMALL = 500  # rows below which any flow is little better than a Gaussian
 _FEW_COLUMNS = 3  # up to which networks are narrow, and steps cheap enough for more rows each
 _FASTER = 4e-3  # learning rate for such steps
@@ -36,7 +40,7 @@ class Choice:
         smoothing: noise that rows get at the start and at the end of training, see
             ``objectives.MaximumLikelihood``.
         groups: components of the base, 1 for a standard normal density.
-        training: arguments of ``pf.fit``.
+        training: arguments of ``pf.fit`` besides the objective.
         warning: what the size of the table puts at risk, or "".
     """
 
@@ -160,7 +164,8 @@ def build(
         return asked, Choice("", {}, ("the flow that was given",))
     features, context = rows.x.shape[1], 0 if rows.context is None else rows.context.shape[1]
     if asked == "auto":
-        choice = choose(len(rows.x), features, context, _groups(rows))
+        groups = 1 if "base" in settings else _groups(rows)
+        choice = choose(len(rows.x), features, context, groups)
         if choice.warning:
             warnings.warn(choice.warning, UserWarning, stacklevel=3)
     else:
@@ -184,7 +189,10 @@ def _groups(rows: Rows) -> int:
 
     Few rows cannot tell a group from chance, and with a context the groups may move.
     """
-    return 1 if rows.context is not None or len(rows.x) < _GROUPED else count_groups(rows.x)
+    if rows.context is not None or len(rows.x) < _GROUPED:
+        return 1
+    some = rows.take(some_of(len(rows.x), _COUNTED))
+    return count_groups(by_weight(Batch(*some)).x)
 
 
 def _base(choice: Choice, features: int) -> dict[str, Any]:

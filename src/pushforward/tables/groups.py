@@ -5,15 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pushforward.numerics.spacing import spread_evenly
+from pushforward.numerics.order_statistics import central_range
+from pushforward.numerics.subset import some_of
 
 __all__ = ["count_groups"]
 
 _LOOKED_AT = 4_000  # rows, evenly spaced
-_NEIGHBOURS = 200  # a row has a 200th of the rows within its spacing
-_FEWEST = 5  # neighbours, however few rows there are
+_NEIGHBOURS = 1 / 200  # share of the rows whose farthest is a row's spacing
+_FEWEST = 5  # of them, however few rows there are
+_FEWEST_OF_ONE = 40  # in one column, where any thin spot is a gap
 _GAP = 1.4  # of the spacing that four fifths of the rows stay below: what is wider is a gap
-_BLUR = 0.03  # standard deviations: gaps below it, as between whole numbers, are none
+_USUAL = 0.999  # share of each column that sets its scale; what lies outside is moved to the edge
 _LEAST_SHARE = 0.04  # of the rows, for a group
 _STRAY = 0.2  # share of rows in no group, above which there are none: only crests of one density
 
@@ -22,7 +24,8 @@ def count_groups(x: Tensor) -> int:
     """Number of groups with gaps between them, 1 where the rows hang together.
 
     Density-based clustering (DBSCAN) of some of the rows, each column in units of its standard
-    deviation, with a reach that is read off the distances between neighbours.
+    deviation, with a reach that is read off the distances between neighbours. What lies between
+    the whole numbers of a count is no gap.
 
     Args:
         x: rows, ``(n, columns)``.
@@ -38,12 +41,15 @@ def count_groups(x: Tensor) -> int:
     from sklearn.cluster import DBSCAN
     from sklearn.neighbors import NearestNeighbors
 
-    if len(x) < 2 * _FEWEST:
+    fewest = _FEWEST if x.shape[1] > 1 else _FEWEST_OF_ONE
+    if len(x) < 2 * fewest:
         return 1
     rows = _standardized(x).numpy()
-    near = max(len(rows) // _NEIGHBOURS, _FEWEST)
+    near = max(round(_NEIGHBOURS * len(rows)), fewest)
     distances = NearestNeighbors(n_neighbors=near, algorithm="kd_tree").fit(rows).kneighbors()[0]
     reach = _GAP * float(torch.from_numpy(distances[:, -1]).quantile(0.8))
+    if reach == 0.0:  # most rows are equal
+        return 1
     labels = DBSCAN(eps=reach, min_samples=near, algorithm="kd_tree").fit(rows).labels_
     sizes = torch.bincount(torch.from_numpy(labels) + 1)[1:]
     sizes = sizes[sizes >= _LEAST_SHARE * len(rows)]
@@ -51,8 +57,17 @@ def count_groups(x: Tensor) -> int:
 
 
 def _standardized(x: Tensor) -> Tensor:
-    """Some of the rows, in standard deviations, with a little noise of a fixed seed."""
-    rows = x[spread_evenly(len(x), _LOOKED_AT, x.device)].double().cpu()
-    rows = (rows - rows.mean(0)) / rows.std(0).clamp_min(torch.finfo(rows.dtype).tiny)
-    noise = torch.Generator().manual_seed(0)
-    return rows + _BLUR * torch.randn(rows.shape, generator=noise, dtype=rows.dtype)
+    """Some of the rows, in standard deviations, with the steps of rounded columns filled."""
+    rows = x[some_of(len(x), _LOOKED_AT, x.device)].double().cpu()
+    rows = rows.clamp(*central_range(rows, _USUAL))
+    steps = torch.stack([_step(column) for column in rows.T])
+    noise = torch.rand(rows.shape, generator=torch.Generator().manual_seed(0), dtype=rows.dtype)
+    rows = rows + steps * (noise - 0.5)
+    return (rows - rows.mean(0)) / rows.std(0).clamp_min(torch.finfo(rows.dtype).tiny)
+
+
+def _step(column: Tensor) -> Tensor:
+    """What lies between neighbouring values, in the middle of all pairs: 1 for whole numbers."""
+    gaps = column.sort().values.diff()
+    gaps = gaps[gaps > 0]
+    return gaps.median() if len(gaps) else column.new_zeros(())

@@ -9,6 +9,7 @@ import operator
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from pushforward.errors import ArgumentError, InputTypeError, ModelFileError, NotFittedError
 from pushforward.flows import Flow, find
-from pushforward.numerics.spacing import spread_evenly
+from pushforward.numerics.subset import some_of
 from pushforward.objectives import MaximumLikelihood
 from pushforward.spec import Part, Reader, Writer
 from pushforward.tables.choice import build
@@ -173,12 +174,14 @@ class TableFlow(Part):
         held_out, rows = rows.take(held), rows.take(train)
         refuse_constant(rows, schema.features, table.title)
         flow, choice = build(self._asked, self._settings, rows, self._seed)
+        # rows a step and learning rate belong together: who gives one of them chooses both
+        options = {name: value for name, value in options.items() if value is not None}
+        if options.keys() & {"batch_size", "lr", "optimizer"}:
+            choice = replace(choice, training={})
         self.choice = choice.to_dict()
         if ready is not None:
             ready(schema, self.choice, flow)
         objective = MaximumLikelihood(choice.smoothing)
-        # rows a step and learning rate belong together: who gives one of them chooses both
-        defaults = {} if choice.training.keys() & options.keys() else choice.training
         self._history = fit_flow(
             flow,
             rows.x,
@@ -187,7 +190,7 @@ class TableFlow(Part):
             validation=tuple(held_out),
             progress=progress,
             seed=self._seed,
-            **{"objective": objective, **defaults, **options},
+            **{"objective": objective, **choice.training, **options},
         )
         self._keep(flow, schema)
         self._measure(rows, held_out, began)
@@ -205,7 +208,7 @@ class TableFlow(Part):
         nats, error = mean_and_error(log_p, held.weights)
         gaussian, gaussian_error = mean_and_error(reference, held.weights)
         rows = len(train.x)
-        some = train.take(spread_evenly(rows, _SCORED))
+        some = train.take(some_of(rows, _SCORED))
         of_training = self._score(some.x, some.context).sort().values
         place = torch.linspace(0, len(of_training) - 1, _QUANTILES, dtype=torch.float64).round()
         self._quantiles = of_training[place.long()]

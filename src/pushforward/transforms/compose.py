@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.errors import ArgumentError, InputTypeError, ShapeError
-from pushforward.numerics.spacing import spread_evenly
+from pushforward.numerics.subset import some_of
 from pushforward.transforms.base import Transform, weakest
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Compose(Transform):
             if not any(looks[i + 1 :]):
                 break
             if i == 0 and len(x) > _SAMPLE:
-                some = spread_evenly(len(x), _SAMPLE, x.device)
+                some = some_of(len(x), _SAMPLE, x.device)
                 x, context = x[some], None if context is None else context[some]
             x = _push(step, x, context)
         return self
