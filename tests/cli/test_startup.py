@@ -8,7 +8,10 @@ import pytest
 
 import pushforward
 
-HEAVY = ("torch", "polars", "numpy", "rich", "pandas", "pyarrow", "matplotlib", "safetensors")
+HEAVY = (
+    *("torch", "polars", "numpy", "rich", "pandas", "pyarrow", "matplotlib", "safetensors"),
+    *("sklearn", "scipy"),
+)
 
 
 def python(code):

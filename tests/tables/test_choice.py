@@ -14,7 +14,7 @@ from pushforward.tables.choice import choose
 from pushforward.training.defaults import default_batch_size
 
 
-def test_more_rows_never_get_a_smaller_flow():
+def test_more_rows_of_four_columns_never_get_a_smaller_flow():
     def size(choice):
         flow = pf.flows.nsf(4, **choice.arguments)
         return sum(p.numel() for p in flow.parameters())
