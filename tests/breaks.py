@@ -119,7 +119,8 @@ def _of_a_base(cls: type, place: tuple) -> Iterator[Break]:
             yield Break(cls.__name__, name, functools.partial(_result, cls, method, change), *place)
     if cls is not bases.Mixture:
         for how, name in (("mean", "mean for sum"), ("lost", "a term dropped")):
-            breaking = functools.partial(summed, cls, ("log_prob",), how)
+            method = "_joint" if cls is bases.GaussianMixture else "log_prob"
+            breaking = functools.partial(summed, cls, (method,), how)
             yield Break(cls.__name__, name, breaking, *place)
 
 
