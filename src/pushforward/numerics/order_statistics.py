@@ -1,9 +1,11 @@
-"""Quantiles of the columns of a table, from all rows or from an even sample of many."""
+"""Quantiles of the columns of a table, from all rows or from some of many."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from pushforward.numerics.subset import some_of
 
 __all__ = ["central_range", "quantiles"]
 
@@ -14,7 +16,7 @@ def quantiles(x: Tensor, shares: Tensor) -> Tensor:
     """Quantiles of each column, linearly interpolated between order statistics.
 
     Args:
-        x: ``(n, features)``; of more than 131 072 rows an even sample is taken.
+        x: ``(n, features)``; of more than 131 072 rows so many are taken.
         shares: ``(k,)`` in [0, 1].
 
     Shapes:
@@ -24,9 +26,8 @@ def quantiles(x: Tensor, shares: Tensor) -> Tensor:
         >>> quantiles(torch.arange(5.0)[:, None], torch.tensor([0.5])).tolist()
         [[2.0]]
     """
-    rows = x.shape[0]
-    if rows > _ROWS:
-        x = x[torch.arange(_ROWS, device=x.device) * rows // _ROWS]
+    if len(x) > _ROWS:
+        x = x[some_of(len(x), _ROWS, x.device)]
     ordered = x.detach().to(torch.float64).sort(0).values
     place = shares.to(ordered) * (len(ordered) - 1)
     left = place.floor().long()

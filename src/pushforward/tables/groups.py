@@ -10,7 +10,7 @@ from pushforward.numerics.subset import some_of
 
 __all__ = ["count_groups"]
 
-_LOOKED_AT = 4_000  # rows, evenly spaced
+_LOOKED_AT = 4_000  # rows, at most
 _NEIGHBOURS = 1 / 200  # share of the rows whose farthest is a row's spacing
 _FEWEST = 5  # of them, however few rows there are
 _FEWEST_OF_ONE = 40  # in one column, where any thin spot is a gap
