@@ -6,18 +6,21 @@ Each is applied to the classes in memory, in a process of its own, by ``tests/mu
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
+import pkgutil
 import textwrap
 from collections.abc import Callable, Iterator
 
 import torch
+from tests import particular
 from tests.breaking import Break, both, one, replaced, stretched, summed, surplus
 from torch import Tensor
 
 from pushforward import bases, maps, networks
 from pushforward import transforms as T
 from pushforward.flows import Flow
-from pushforward.maps import rational_quadratic
+from pushforward.maps.splines import rational_quadratic
 
 # ---------------------------------------------------------------- what is done to (state, logdet)
 
@@ -83,6 +86,8 @@ def all_breaks() -> Iterator[Break]:
     for cls, key in BASES.items():
         yield from _of_a_base(cls, (("tests/bases",), key))
     yield from _particular()
+    for module in pkgutil.iter_modules(particular.__path__):
+        yield from importlib.import_module(f"{particular.__name__}.{module.name}").breaks()
     yield from _of_flow((FLOW_TESTS, "realnvp"))
 
 

@@ -23,6 +23,9 @@ class Case:
         double: largest error of a round trip in float64, for slopes between 1/30 and 30.
         single: the same in float32.
         ends: where its formula changes: value and slope must go on there.
+        start: how far raw = 0 is from the identity, in z and in the log-derivative. Where all
+            terms of a sum would be equal at the identity, and so would stay equal, they begin a
+            little apart.
     """
 
     name: str
@@ -31,6 +34,7 @@ class Case:
     double: float = 1e-12
     single: float = 3e-5
     ends: tuple[float, ...] = ()
+    start: float = 1e-12
 
 
 def _spline(**options) -> Callable[[], maps.Map]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,10 @@ BOX = 3.5
 HIDDEN = (16,)
 SPLINE = 3e-4  # 30 operations, slopes down to 1/100
 DEEP = 2e-3  # each step amplifies the rounding of those before by its own slopes
+
+
+def _anywhere(numbers: Tensor) -> Tensor:
+    return numbers
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,15 @@ class Case:
             hundred roundings of 1e-16, amplified by slopes up to about 100.
         single: the same in float32, whose rounding is 6e-8: for a few operations on numbers
             below 10 in the default, for a spline in ``SPLINE``, for several steps in ``DEEP``.
+        start: how far it is from the identity before training; None where it is no identity:
+            fitted to data, reordering, or between two supports.
+        data: takes any numbers ``(*batch, *event_shape)`` to where x may be; by default everywhere.
+        latent: takes any numbers ``(*batch, *latent_shape)`` to where z may be.
+        reach: the largest x, and z, in size, at which everything is finite in float32.
+        far: whether a row a million away comes back.
+        sees_rows: whether rows see each other in training mode, as in batch normalization.
+        adaptive: whether its steps depend on the numbers it gets, as those of an adaptive solver:
+            it can then neither be compiled in one graph nor be mapped over with vmap.
     """
 
     name: str
@@ -39,6 +53,17 @@ class Case:
     outside: str = "line"
     double: float = 1e-11
     single: float = 1e-5
+    start: float | None = 1e-12
+    data: Callable[[Tensor], Tensor] = _anywhere
+    latent: Callable[[Tensor], Tensor] = _anywhere
+    reach: float = 1e6
+    far: bool = True
+    sees_rows: bool = False
+    adaptive: bool = False
+
+    def end(self, direction: str) -> Callable[[Tensor], Tensor]:
+        """Where the numbers may be that a direction takes."""
+        return self.data if direction == "forward" else self.latent
 
 
 def _keep(features: int) -> list[bool]:
@@ -93,6 +118,8 @@ def _several(features: int, context: int) -> T.Transform:
     )
 
 
+FIXED: dict[str, Any] = {"conditional": False, "start": None}
+
 CASES = [
     Case("coupling-additive", _coupling(maps.Additive())),
     Case("coupling-affine", _coupling(maps.Affine())),
@@ -117,11 +144,11 @@ CASES = [
     Case("linear-lu", lambda n, _: T.LU(n), conditional=False),
     Case("linear-lu-unshifted", lambda n, _: T.LU(n, shift=False), conditional=False),
     Case("linear-orthogonal", lambda n, _: T.Orthogonal(n), conditional=False),
-    Case("linear-permutation", lambda n, _: T.Permutation(n, seed=3), conditional=False),
-    Case("linear-reverse", lambda n, _: T.Reverse(n), conditional=False),
-    Case("linear-standardize", lambda n, _: T.Standardize(n).fit(_rows(n)), conditional=False),
-    Case("linear-actnorm", lambda n, _: T.ActNorm(n).fit(_rows(n)), conditional=False),
-    Case("compose", _several, single=DEEP),
+    Case("linear-permutation", lambda n, _: T.Permutation(n, seed=3), **FIXED),
+    Case("linear-reverse", lambda n, _: T.Reverse(n), **FIXED),
+    Case("linear-standardize", lambda n, _: T.Standardize(n).fit(_rows(n)), **FIXED),
+    Case("linear-actnorm", lambda n, _: T.ActNorm(n).fit(_rows(n)), **FIXED),
+    Case("compose", _several, single=DEEP, start=None),
     Case("inverse-autoregressive", lambda n, c: T.Inverse(_autoregressive(maps.Affine())(n, c))),
     Case(
         "inverse-coupling-spline", lambda n, c: T.Inverse(_coupling(_spline())(n, c)), single=SPLINE
@@ -162,12 +189,15 @@ def points(
     transform: T.Transform,
     batch: tuple[int, ...] = (4,),
     dtype: torch.dtype = torch.float64,
+    direction: str = "forward",
 ) -> tuple[Tensor, Tensor | None]:
-    """Points where the transform is invertible, and the context it needs for them."""
+    """Points that a direction takes, where it is invertible, and the context for them."""
     generator = torch.Generator().manual_seed(3)
-    shape = (*batch, *transform.event_shape)
+    event = transform.event_shape if direction == "forward" else transform.latent_shape
+    shape = (*batch, *event)
     x = torch.randn(shape, generator=generator, dtype=torch.float64) * 1.5
     if case.outside != "line":  # there is nothing, or the same again, beyond the box
         x = torch.rand(shape, generator=generator, dtype=torch.float64) * (1.98 * BOX) - 0.99 * BOX
+    x = case.end(direction)(x)
     c = torch.randn((*batch, transform.context), generator=generator, dtype=torch.float64)
     return x.to(dtype), (c.to(dtype) if transform.context else None)

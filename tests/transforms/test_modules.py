@@ -14,7 +14,9 @@ pytestmark = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
 def both(transform, x, c):
-    return (*transform(x, c), *transform.inverse(x, c))
+    """Both directions; x stands in for z where it may, else there and back."""
+    z, logdet = transform(x, c)
+    return (z, logdet, *transform.inverse(x if z.shape == x.shape else z, c))
 
 
 def test_every_tensor_moves_with_the_module(case):
@@ -86,6 +88,8 @@ def test_torch_save_is_the_same(case):
 
 def test_compiled_whole_it_is_the_same(case):
     """In one graph, with no break: gradients too."""
+    if case.adaptive:
+        pytest.skip("its steps depend on the numbers")
     transform = made(case, 3, 2)
     x, c = points(case, transform)
 

@@ -16,6 +16,7 @@ from pushforward.flows.arrays import as_tensor
 from pushforward.numerics.subset import some_of
 from pushforward.spec import Part
 from pushforward.transforms.base import Transform, drawing_from, weakest
+from pushforward.transforms.influence import warn_if_disconnected
 
 if TYPE_CHECKING:
     from torch.distributions import Distribution
@@ -92,6 +93,12 @@ class Flow(Part, nn.Module):
             raise ShapeError(f"Flow: transform and base read contexts of widths {sorted(widths)}.")
         self.context: int = widths.pop() if widths else 0
         self.facts: dict[str, Any] = {}
+        warn_if_disconnected("Flow", self._in_a_row())
+
+    def _in_a_row(self) -> list[Transform]:
+        """The transforms down to the innermost base, data first."""
+        inner = self.base._in_a_row() if isinstance(self.base, Flow) else []
+        return [self.transform, *inner]
 
     @property
     def event_shape(self) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from torch import Tensor
 import pushforward
 from pushforward.errors import InputTypeError, ModelFileError, SpecError
 from pushforward.spec import Part, Reader, Writer, dumps, public_name
+from pushforward.transforms.influence import ConnectivityWarning
 
 __all__ = ["FORMAT", "load", "save", "write_tensors"]
 
@@ -143,7 +145,9 @@ def _parts(part: Part) -> Iterable[Part]:
 def _build(
     spec: Any, arguments: Mapping[str, Tensor], facts: Mapping[str, Any], classes: Iterable[type]
 ) -> Any:
-    with torch.random.fork_rng(devices=[]):  # building draws weights that are replaced at once
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # building draws weights that are replaced at once, and warns of what is long decided
+        warnings.simplefilter("ignore", ConnectivityWarning)
         try:
             made = Reader(arguments, classes).part(spec)
             made.remember(facts)

@@ -3,6 +3,6 @@
 from pushforward.maps.additive import Additive
 from pushforward.maps.affine import Affine
 from pushforward.maps.base import Map
-from pushforward.maps.rational_quadratic import RationalQuadratic
+from pushforward.maps.splines import RationalQuadratic
 
 __all__ = ["Additive", "Affine", "Map", "RationalQuadratic"]

@@ -19,8 +19,9 @@ class Map(Part, nn.Module):
     """Monotone, differentiable map of one number, ``h(x; raw)``.
 
     A map knows no network: its parameters come in as ``raw``, unconstrained, ``raw_width``
-    numbers for each x. ``raw = 0`` is the identity. What it may hold are constants of the data
-    (the box of a spline), one for each feature, which ``fit`` sets.
+    numbers for each x. ``raw = 0`` is the identity, or close to it where the map says so (terms of
+    a sum that began equal would stay equal). What it may hold are constants of the data (the box
+    of a spline), one for each feature, which ``fit`` sets.
 
     Shapes:
         x, z, log-derivative: ``(*batch, features)``; raw: ``(*batch, features, raw_width)``.

@@ -73,6 +73,14 @@ class Transform(Part, nn.Module):
         """The named maps that are applied in turn, data first; by default only itself."""
         yield type(self).__name__, self.forward
 
+    def influence(self) -> Tensor | None:
+        """Which numbers of x can ever influence which of z, as booleans ``(z, x)``; None: all.
+
+        By structure, not by the weights of the moment. Numbers of an event are counted as in
+        ``flatten``.
+        """
+        return None
+
     def _admit(
         self, method: str, name: str, value: Tensor, want: tuple[int, ...], context: Tensor | None
     ) -> Tensor | None:

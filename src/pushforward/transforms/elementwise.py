@@ -66,6 +66,10 @@ class Elementwise(Transform):
         raw = self.network(reach(context)).unflatten(-1, (x.shape[-1], self.map.raw_width))
         return raw.to(x.dtype)  # type: ignore[no-any-return]
 
+    def influence(self) -> Tensor:
+        """Each feature its own z."""
+        return torch.eye(self.event_shape[0], dtype=torch.bool)
+
     def fit(self, x: Tensor, context: Tensor | None = None) -> Elementwise:
         """Let the map read its constants off the data."""
         self.map.fit(x)

@@ -48,6 +48,7 @@ class Autoregressive(Transform):
         (torch.Size([5, 3]), torch.Size([5]))
     """
 
+    places: Tensor
     known: Tensor
 
     def __init__(
@@ -69,6 +70,7 @@ class Autoregressive(Transform):
             features, self.map.raw_width, order, context, hidden, activation, dropout
         )
         places = torch.arange(features) if order is None else torch.as_tensor(list(order))
+        self.register_buffer("places", places)
         # known[i]: the features that are known before step i of the inverse
         self.register_buffer("known", places[None, :] < torch.arange(features)[:, None])
 
@@ -88,6 +90,11 @@ class Autoregressive(Transform):
     def _raw(self, x: Tensor, context: Tensor | None) -> Tensor:
         seen = None if context is None else reach(context)
         return self.network(reach(x), seen).to(x.dtype)  # type: ignore[no-any-return]
+
+    def influence(self) -> Tensor:
+        """What comes earlier, what comes later."""
+        places = self.places.cpu()
+        return places[None, :] <= places[:, None]
 
     def fit(self, x: Tensor, context: Tensor | None = None) -> Autoregressive:
         """Let the map read its constants off the data."""

@@ -114,6 +114,12 @@ class Coupling(Transform):
         z = torch.cat((kept, moved), -1).index_select(-1, self.order)
         return z, log_derivative.sum(-1)
 
+    def influence(self) -> Tensor:
+        """Each feature itself, and what is kept all that is moved."""
+        seen = torch.eye(self.event_shape[0], dtype=torch.bool)
+        seen[self.moved.cpu()[:, None], self.kept.cpu()] = True
+        return seen
+
     def fit(self, x: Tensor, context: Tensor | None = None) -> Coupling:
         """Let the map read its constants off the moved features."""
         self.map.fit(x.index_select(-1, self.moved))

@@ -39,3 +39,7 @@ class Diagonal(Transform):
 
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return z * (-self.log_scale).exp(), spread(-self.log_scale.sum(), z)
+
+    def influence(self) -> Tensor:
+        """Each feature its own z."""
+        return torch.eye(self.event_shape[0], dtype=torch.bool)

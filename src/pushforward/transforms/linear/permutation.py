@@ -61,6 +61,10 @@ class Permutation(Transform):
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return z.index_select(-1, self.back), z.new_zeros(z.shape[:-1])
 
+    def influence(self) -> Tensor:
+        """Feature ``order[i]`` and place i."""
+        return torch.eye(self.event_shape[0], dtype=torch.bool)[self.order.cpu()]
+
 
 class Reverse(Transform):
     """Put the features in the opposite order.
@@ -89,3 +93,7 @@ class Reverse(Transform):
 
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return z.flip(-1), z.new_zeros(z.shape[:-1])
+
+    def influence(self) -> Tensor:
+        """The last feature and the first place, and so on."""
+        return torch.eye(self.event_shape[0], dtype=torch.bool).flip(0)

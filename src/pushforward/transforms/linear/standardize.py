@@ -60,6 +60,10 @@ class Standardize(Transform):
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return torch.addcmul(self.mean, z, self.scale), spread(self.scale.log().sum(), z)
 
+    def influence(self) -> Tensor:
+        """Each feature its own z."""
+        return torch.eye(self.event_shape[0], dtype=torch.bool)
+
 
 class ActNorm(Transform):
     """Shift and scale of each feature, set once from data so that z is standard, then trained.
@@ -109,6 +113,10 @@ class ActNorm(Transform):
 
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return z * (-self.log_scale).exp() - self.shift, spread(-self.log_scale.sum(), z)
+
+    def influence(self) -> Tensor:
+        """Each feature its own z."""
+        return torch.eye(self.event_shape[0], dtype=torch.bool)
 
 
 def _mean_and_scale(who: str, x: Tensor, features: int) -> tuple[Tensor, Tensor]:

@@ -9,18 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pushforward.errors import ArgumentError, ShapeError
-from pushforward.maps.base import Map
-from pushforward.numerics.order_statistics import central_range
+from pushforward.errors import ArgumentError
+from pushforward.maps.box import Boxed
 
 __all__ = ["RationalQuadratic"]
 
 _TAILS = ("linear", "identity", "circular", "none")
-_SHARE = 0.999  # the central share of the data that the box covers
 # Bound of what softplus sees for a tail: slopes from 0.21 to 2.6. Far from the data a network
 # extrapolates, and a few unbounded tails in a row would send a far row to infinity.
 _TAIL = 2.0
-_MARGIN = 1.1  # room around it, so that the outermost rows do not sit on a knot
 
 
 class _Bin(NamedTuple):
@@ -34,7 +31,7 @@ class _Bin(NamedTuple):
     next_slope: Tensor  # and at the right one
 
 
-class RationalQuadratic(Map):
+class RationalQuadratic(Boxed):
     r"""Monotone rational-quadratic spline on a box, continued smoothly outside.
 
     Inside a bin of width w, height h, mean slope s = h / w and end slopes d0, d1, with
@@ -80,9 +77,6 @@ class RationalQuadratic(Map):
         True
     """
 
-    low: Tensor
-    high: Tensor
-
     def __init__(
         self,
         bins: int = 8,
@@ -92,7 +86,7 @@ class RationalQuadratic(Map):
         min_height: float = 1e-3,
         min_slope: float = 1e-3,
     ) -> None:
-        super().__init__()
+        super().__init__(box)
         if bins < 1:
             raise ArgumentError(f"RationalQuadratic: bins is {bins}, expected at least 1.")
         if tails not in _TAILS:
@@ -104,45 +98,17 @@ class RationalQuadratic(Map):
                 "RationalQuadratic: tails='circular' needs box, half the period (math.pi for "
                 "angles); a circle cannot be read off the data."
             )
-        if box is not None and not box > 0:
-            raise ArgumentError(f"RationalQuadratic: box is {box}, expected a positive number.")
         if not (0 < min_width * bins < 1 and 0 < min_height * bins < 1 and 0 < min_slope < 1):
             raise ArgumentError(
                 f"RationalQuadratic: the minima ({min_width}, {min_height}, {min_slope}) leave no "
                 f"room for {bins} bins; bins times a minimum must lie between 0 and 1."
             )
-        self.bins, self.box, self.tails = bins, box, tails
+        self.bins, self.tails = bins, tails
         self.min_width, self.min_height, self.min_slope = min_width, min_height, min_slope
         slopes = {"linear": bins + 1, "identity": bins - 1, "circular": bins, "none": bins + 1}
         self.raw_width = 2 * bins + slopes[tails]
         # softplus(raw + offset) + min_slope is 1 at raw = 0, at every knot alike
         self._slope_offset = math.log(math.expm1(1.0 - min_slope))
-        half = 3.5 if box is None else float(box)
-        self.register_buffer("low", torch.tensor(-half))
-        self.register_buffer("high", torch.tensor(half))
-
-    def bind(self, features: int) -> RationalQuadratic:
-        """A copy with a box for each of ``features`` numbers."""
-        bound = super().bind(features)
-        bound.low = self.low.expand(features).clone()
-        bound.high = self.high.expand(features).clone()
-        return bound
-
-    def fit(self, x: Tensor) -> RationalQuadratic:
-        """Set the box from ``(n, features)``, unless one was given."""
-        if self.box is not None or self.tails == "circular":
-            return self
-        if x.shape[-1] != self.low.numel():
-            raise ShapeError(
-                f"RationalQuadratic.fit: x has {x.shape[-1]} features, the map is bound to "
-                f"{self.low.numel()}; call bind({x.shape[-1]}) first."
-            )
-        low, high = central_range(x, _SHARE)
-        half = torch.maximum(low.abs(), high.abs()) * _MARGIN
-        half = torch.where(half > 0, half, torch.ones_like(half))
-        self.low.copy_(-half)
-        self.high.copy_(half)
-        return self
 
     def forward(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """``h(x)`` and its log-derivative."""
