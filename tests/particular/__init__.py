@@ -1,1 +1,1 @@
-"""Breaks that only one family can have: each module gives ``breaks()``, an iterator of ``Break``."""
+"""Breaks that only one family can have; each module gives ``breaks()``, an iterator of them."""
