@@ -60,7 +60,12 @@ TRANSFORMS = {
     T.Compose: "compose",
     T.Inverse: "inverse",
 }
-MAPS = {maps.Affine: "affine", maps.Additive: "additive", maps.RationalQuadratic: "spline"}
+MAPS = {
+    maps.Affine: "affine",
+    maps.Additive: "additive",
+    maps.Gated: "gated",
+    maps.RationalQuadratic: "spline",
+}
 BASES = {
     bases.Normal: "normal",
     bases.Uniform: "uniform",

@@ -53,6 +53,8 @@ CASES = [
     Case("affine", maps.Affine),
     Case("affine-bounded", lambda: maps.Affine(bound=0.5)),
     Case("additive", maps.Additive),
+    Case("gated", maps.Gated),
+    Case("gated-half-open", lambda: maps.Gated(offset=0.0)),
     Case("spline-linear", _spline(), **_SPLINE),
     Case("spline-linear-one-bin", _spline(bins=1), **_SPLINE),
     Case("spline-linear-32-bins", _spline(bins=32), **_SPLINE),

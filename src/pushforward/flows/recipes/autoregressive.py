@@ -9,7 +9,6 @@ from pushforward import maps
 from pushforward.flows.flow import Flow
 from pushforward.flows.recipes.registry import recipe
 from pushforward.flows.recipes.stack import assemble, autoregressions, check_layers, mixed
-from pushforward.transforms import Inverse, Transform
 
 __all__ = ["autoregressive", "iaf", "maf"]
 
@@ -18,7 +17,7 @@ __all__ = ["autoregressive", "iaf", "maf"]
     paper="1705.07057",
     year=2017,
     density="1 call",
-    sampling="1 call a feature",
+    sampling="1 call a feature; direction='sampling' swaps the two",
     choose="any map in autoregressions: the best densities; sampling slows with features",
 )
 def autoregressive(
@@ -28,6 +27,7 @@ def autoregressive(
     map: maps.Map | None = None,
     layers: int = 5,
     hidden: Sequence[int] = (128, 128),
+    direction: str = "density",
     mix: str = "lu",
     activation: str = "relu",
     dropout: float = 0.0,
@@ -43,6 +43,7 @@ def autoregressive(
         map: the map, ``maps.RationalQuadratic()`` by default.
         layers: number of autoregressions.
         hidden: widths of the hidden layers of each network.
+        direction: which way takes one call: ``density`` or ``sampling``.
         mix: ``lu`` puts a learned linear transform around every layer, ``none`` nothing.
         activation: activation of the networks.
         dropout: dropout of the networks.
@@ -61,8 +62,8 @@ def autoregressive(
     """
     check_layers("autoregressive", layers)
     chosen = maps.RationalQuadratic() if map is None else map
-    networks = {"hidden": hidden, "activation": activation, "dropout": dropout}
-    steps = autoregressions(features, context, chosen, layers, **networks)
+    networks: dict[str, Any] = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    steps = autoregressions(features, context, chosen, layers, direction, **networks)
     return assemble(features, context, mixed(features, steps, mix), start, base)
 
 
@@ -108,7 +109,7 @@ def maf(
         tensor([-1.8379])
     """
     check_layers("maf", layers)
-    networks = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    networks: dict[str, Any] = {"hidden": hidden, "activation": activation, "dropout": dropout}
     steps = autoregressions(features, context, maps.Affine(), layers, **networks)
     return assemble(features, context, steps, start, base)
 
@@ -126,6 +127,7 @@ def iaf(
     *,
     layers: int = 5,
     hidden: Sequence[int] = (128, 128),
+    gated: bool = False,
     activation: str = "relu",
     dropout: float = 0.0,
     start: Any = "standardize",
@@ -139,6 +141,8 @@ def iaf(
         context: width of the context.
         layers: number of autoregressions.
         hidden: widths of the hidden layers of each network.
+        gated: the paper's step, an average of what was there and what is new, whose scale stays
+            near 1 at most; otherwise a scale bounded both ways.
         activation: activation of the networks.
         dropout: dropout of the networks.
         start: what comes first: ``standardize``, ``actnorm``, ``none`` or a transform.
@@ -148,15 +152,15 @@ def iaf(
     Raises:
         ArgumentError: an argument out of range.
 
-    Source: Kingma et al. 2016, arXiv:1606.04934. Differs: the bounded affine map instead of the
-        gated step.
+    Source: Kingma et al. 2016, arXiv:1606.04934.
+        Differs: the bounded affine map is the default.
 
     Example:
         >>> iaf(2, seed=0).sample(5).shape
         torch.Size([5, 2])
     """
     check_layers("iaf", layers)
-    networks = {"hidden": hidden, "activation": activation, "dropout": dropout}
-    steps = autoregressions(features, context, maps.Affine(), layers, **networks)
-    turned: list[Transform] = [Inverse(step) for step in steps]
-    return assemble(features, context, turned, start, base)
+    networks: dict[str, Any] = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    step = maps.Gated() if gated else maps.Affine()
+    steps = autoregressions(features, context, step, layers, "sampling", **networks)
+    return assemble(features, context, steps, start, base)

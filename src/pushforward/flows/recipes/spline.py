@@ -39,6 +39,7 @@ def nsf(
     bins: int = 8,
     affine: int = 2,
     autoregressive: bool = False,
+    direction: str = "density",
     mix: str = "lu",
     activation: str = "relu",
     dropout: float = 0.0,
@@ -62,6 +63,8 @@ def nsf(
         bins: bins of each spline.
         affine: number of affine layers before them, 0 for none.
         autoregressive: autoregressions instead of couplings.
+        direction: of autoregressions, which way takes one call: ``density`` or ``sampling``;
+            couplings take one either way.
         mix: ``lu`` puts a learned linear transform around every layer, ``none`` nothing.
         activation: activation of the networks.
         dropout: dropout of the networks.
@@ -81,8 +84,15 @@ def nsf(
     check_layers("nsf", layers)
     if not isinstance(affine, int) or affine < 0:
         raise ArgumentError(f"pf.flows.nsf: affine is {affine!r}, expected 0 or more.")
-    build = autoregressions if autoregressive else couplings
-    networks = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    build: Any = autoregressions if autoregressive else couplings
+    networks: dict[str, Any] = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    if autoregressive:
+        networks["direction"] = direction
+    elif direction != "density":
+        raise ArgumentError(
+            f"pf.flows.nsf: direction is {direction!r}, but couplings cost the same both ways; "
+            f"add autoregressive=True."
+        )
     splines = build(features, context, maps.RationalQuadratic(bins), layers, **networks)
     first = build(features, context, maps.Affine(_BOUND), affine, **networks)
     return assemble(features, context, mixed(features, [*first, *splines], mix), start, base)

@@ -18,6 +18,7 @@ from pushforward.transforms import (
     Autoregressive,
     Compose,
     Coupling,
+    Inverse,
     Standardize,
     Transform,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "autoregressions",
     "check_layers",
     "couplings",
+    "facing",
     "keeps",
     "mixed",
     "orders",
@@ -102,13 +104,30 @@ def couplings(
 
 
 def autoregressions(
-    features: int, context: int, map: Map, layers: int, **networks: Any
+    features: int,
+    context: int,
+    map: Map,
+    layers: int,
+    direction: str = "density",
+    **networks: Any,
 ) -> list[Transform]:
     """Autoregressions with one map; ``networks`` goes to ``Autoregressive``."""
-    return [
+    steps = [
         Autoregressive(features, map=map, order=order, context=context, **networks)
         for order in orders(features, layers)
     ]
+    return facing(steps, direction)
+
+
+def facing(steps: Sequence[Transform], direction: str) -> list[Transform]:
+    """Steps that are cheap from data to latent, turned round if samples are to be cheap.
+
+    Raises:
+        ArgumentError: ``direction`` is neither ``density`` nor ``sampling``.
+    """
+    if direction not in ("density", "sampling"):
+        raise ArgumentError(f"direction is {direction!r}, expected 'density' or 'sampling'.")
+    return list(steps) if direction == "density" else [Inverse(step) for step in steps]
 
 
 def mixed(features: int, layers: Sequence[Transform], mix: str) -> list[Transform]:
