@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from pushforward.errors import InverseError
-from pushforward.numerics.root_finding import increasing_root
+from pushforward.numerics.solvers.root_finding import increasing_root
 
 # Each: value and log-slope, increasing from -inf to inf.
 FUNCTIONS = {
@@ -147,3 +147,22 @@ def test_it_is_quick():
 
     increasing_root(counted, torch.linspace(-5, 5, 1000).double(), who="test")
     assert calls < 16
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("size", [10.0, 100.0])
+def test_values_rounded_more_than_their_size_says_are_no_reason_to_go_on(dtype, size):
+    """The last Newton steps are then as long as the rounding, and never shorter."""
+    calls = 0
+
+    def rounded(x):
+        nonlocal calls
+        calls += 1
+        return (0.1 * torch.sinh(x) + size) - size, torch.log(0.1 * torch.cosh(x))
+
+    want = torch.linspace(-4, 4, 4000).to(dtype)
+    target = rounded(want)[0]
+    calls = 0
+    x = increasing_root(rounded, target, who="test")
+    assert calls < 20
+    assert_close(x, want, atol=20 * size * torch.finfo(dtype).eps, rtol=0)

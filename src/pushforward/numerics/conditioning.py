@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["reach"]
+__all__ = ["reach", "reach_slope"]
 
 _SCALE = 4.0
 
@@ -22,3 +22,14 @@ def reach(x: Tensor) -> Tensor:
         tensor([ 0.0000,  0.9899, 52.4895])
     """
     return _SCALE * torch.asinh(x / _SCALE)
+
+
+def reach_slope(x: Tensor) -> Tensor:
+    """The derivative of ``reach``: 1 at the origin, falling as ``4 / |x|`` far out.
+
+    Example:
+        >>> reach_slope(torch.tensor([0.0, 3.0, 1e30]))
+        tensor([1.0000e+00, 8.0000e-01, 4.0000e-30])
+    """
+    # not sqrt(1 + x^2), which overflows where x^2 does
+    return 1.0 / torch.hypot(torch.ones_like(x), x / _SCALE)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pushforward.errors import InverseError
 
-__all__ = ["increasing_root"]
+__all__ = ["can_look", "increasing_root"]
 
 _STEPS = {torch.float32: 120, torch.float64: 240}  # far more than bisection needs
 _UNSEEN_STEPS = 48  # where convergence cannot be looked at: a Newton iteration needs about eight
@@ -53,7 +53,7 @@ def increasing_root(
         start = goal if guess is None else guess
         root, done = _search(function, goal.detach(), start.detach())
         root = torch.where(done, root, torch.nan).detach()
-    if _can_look(done) and not bool(done.all()):
+    if can_look(done) and not bool(done.all()):
         raise InverseError(
             f"{who}: the numeric inverse did not converge for {int((~done).sum())} of "
             f"{done.numel()} numbers; its slope there may be zero in {str(root.dtype)[6:]}: "
@@ -72,22 +72,27 @@ def _search(function: Function, target: Tensor, start: Tensor) -> tuple[Tensor, 
     low, high = torch.full_like(x, -torch.inf), torch.full_like(x, torch.inf)
     before = torch.full_like(x, torch.inf)  # length of the last step
     done = torch.zeros_like(x, dtype=torch.bool)
+    reach = 1.0 + start.abs()
+    small = 2.0 * tolerance * (1.0 + target.abs())  # what a value is rounded by
     longest = 1.0
     looking = True
     for i in range(_STEPS.get(target.dtype, max(_STEPS.values()))):
         value, log_slope = function(x)
         residual = target - value
-        low = torch.where(residual >= 0.0, torch.maximum(low, x), low)
-        high = torch.where(residual <= 0.0, torch.minimum(high, x), high)
+        low = torch.where(residual >= 0.0, x, low)
+        high = torch.where(residual <= 0.0, x, high)
         newton = residual * (-log_slope).exp()
-        step = _safe_step(newton, residual, x, low, high, before, longest * (1.0 + start.abs()))
+        slow = ~(newton.abs() <= 0.5 * before)  # nan and inf are slow, too
         close = tolerance * (1.0 + x.abs())
-        here = (newton.abs() <= close) | (high - low <= close) | (residual == 0.0)
+        here = (newton.abs() <= close) | (high - low <= close) | (residual.abs() <= small)
+        # A tiny step that no longer shrinks is rounding: a bisection from here would only go back.
+        here = here | (slow & (newton.abs() <= 32.0 * close))
+        step = _safe_step(newton, slow, residual, x, low, high, before, longest * reach)
         done = done | (here & x.isfinite())
         step = torch.where(done, torch.zeros_like(step), step)
         x, before = x + step, step.abs()
         longest *= _GROWTH
-        looking = looking and _can_look(done)
+        looking = looking and can_look(done)
         if looking and bool(done.all()):
             break
         if not looking and i == _UNSEEN_STEPS:
@@ -97,6 +102,7 @@ def _search(function: Function, target: Tensor, start: Tensor) -> tuple[Tensor, 
 
 def _safe_step(
     newton: Tensor,
+    slow: Tensor,
     residual: Tensor,
     x: Tensor,
     low: Tensor,
@@ -105,7 +111,6 @@ def _safe_step(
     longest: Tensor,
 ) -> Tensor:
     closed = (low > -torch.inf) & (high < torch.inf)
-    slow = ~(newton.abs() <= 0.5 * before)  # nan and inf are slow, too
     ahead = x + newton
     outside = ~((ahead > low) & (ahead < high))
     middle = 0.5 * low + 0.5 * high - x
@@ -116,7 +121,7 @@ def _safe_step(
     return torch.where(closed, torch.where(slow | outside, middle, newton), open_step)
 
 
-def _can_look(flags: Tensor) -> bool:
+def can_look(flags: Tensor) -> bool:
     """Whether Python may read the numbers: not while compiling, not under vmap, not on meta."""
     if torch.compiler.is_compiling() or flags.device.type == "meta":
         return False

@@ -1,0 +1,106 @@
+"""Which features may depend on which: orders and directed graphs without cycles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pushforward.errors import ArgumentError, ShapeError
+
+__all__ = ["dependence", "levels"]
+
+
+def dependence(
+    who: str,
+    features: int,
+    order: Sequence[int] | None = None,
+    adjacency: Sequence[Sequence[bool]] | Tensor | None = None,
+) -> Tensor:
+    """What each feature may depend on, itself aside: booleans ``(feature, on which)``.
+
+    Args:
+        who: who asks, for the messages.
+        features: number of features.
+        order: position of each feature: it may depend on all that come before it.
+        adjacency: row i says on which features feature i may depend; the diagonal says nothing.
+
+    Raises:
+        ShapeError: ``order`` is no permutation, or ``adjacency`` no square of booleans.
+        ArgumentError: both are given, or ``adjacency`` has a cycle.
+
+    Example:
+        >>> dependence("", 3, order=[2, 0, 1])
+        tensor([[False,  True,  True],
+                [False, False, False],
+                [False,  True, False]])
+    """
+    if adjacency is None:
+        places = list(range(features)) if order is None else [int(i) for i in order]
+        if sorted(places) != list(range(features)):
+            raise ShapeError(
+                f"{who}: order is {tuple(places)}, expected a permutation of 0 … {features - 1}."
+            )
+        place = torch.tensor(places, dtype=torch.long)
+        return place[None, :] < place[:, None]
+    if order is not None:
+        raise ArgumentError(
+            f"{who}: got order and adjacency, expected one of them; an adjacency orders by itself."
+        )
+    table = _table(who, features, adjacency)
+    table = table & ~torch.eye(features, dtype=torch.bool)
+    cycle = _cycle(table)
+    if cycle:
+        path = " -> ".join(map(str, cycle))
+        raise ArgumentError(
+            f"{who}: adjacency has the cycle {path} (each influences the next), expected none."
+        )
+    return table
+
+
+def _table(who: str, features: int, adjacency: Sequence[Sequence[bool]] | Tensor) -> Tensor:
+    given: Tensor | None = None
+    if isinstance(adjacency, Tensor):
+        given = adjacency.detach().cpu()
+    elif len({len(row) for row in adjacency}) == 1:
+        given = torch.tensor([list(row) for row in adjacency])
+    if given is None or given.shape != (features, features) or given.dtype != torch.bool:
+        came = "a ragged list" if given is None else f"{tuple(given.shape)} of {given.dtype}"
+        raise ShapeError(
+            f"{who}: adjacency is {came}, expected ({features}, {features}) of booleans, "
+            f"adjacency[i][j] True where feature i may depend on feature j."
+        )
+    return given
+
+
+def levels(table: Tensor) -> Tensor:
+    """How many features, one depending on another, lead up to each, at most: ``(features,)``.
+
+    Those of level 0 depend on nothing. Those on a cycle, and what depends on them, get -1.
+
+    Example:
+        >>> levels(dependence("", 3, adjacency=[[False] * 3, [True, False, False], [False] * 3]))
+        tensor([0, 1, 0])
+    """
+    found = torch.full((len(table),), -1)
+    waiting = torch.ones(len(table), dtype=torch.bool)
+    for level in range(len(table)):
+        ready = waiting & ~(table & waiting).any(1)
+        if not bool(ready.any()):
+            break
+        found[ready] = level
+        waiting = waiting & ~ready
+    return found
+
+
+def _cycle(table: Tensor) -> list[int]:
+    """One cycle, from cause to effect, its first feature repeated at the end; empty if none."""
+    stuck = levels(table) < 0
+    if not bool(stuck.any()):
+        return []
+    # Every feature that is stuck depends on one that is: going back, some feature comes again.
+    path = [int(stuck.nonzero()[0])]
+    while path[-1] not in path[:-1]:
+        path.append(int((table[path[-1]] & stuck).nonzero()[0]))
+    return path[path.index(path[-1]) :][::-1]

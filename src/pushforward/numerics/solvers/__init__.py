@@ -1,0 +1,1 @@
+"""Equations solved by steps: roots, fixed points, differential equations."""

@@ -1,0 +1,1 @@
+"""Distributions far out: how rare, how heavy, and how to tell."""
