@@ -72,20 +72,20 @@ def test_round_trips_hold_in_float32(case):
 @directions
 def test_raw_zero_is_the_identity_or_close_to_it(case, direction):
     map = case.build().double()
-    x = numbers(case, 501)
+    x = numbers(case, 501) if case.start is not None else torch.zeros(501, 1).double()
     raw = torch.zeros(501, 1, map.raw_width, dtype=torch.float64)
     z, log_derivative = getattr(map, direction)(x, raw)
-    assert_close(z, x, atol=case.start, rtol=0)
-    assert_close(log_derivative, torch.zeros_like(z), atol=case.start, rtol=0)
+    atol = 1e-6 if case.start is None else case.start
+    assert_close(z, x, atol=atol, rtol=0)
+    assert_close(log_derivative, torch.zeros_like(z), atol=atol, rtol=0)
 
 
 @every_case
 def test_away_from_zero_it_is_another_map(case):
     map = case.build().double()
     x = numbers(case, 501)
-    moved = float((map(x, raws(map, 501))[0] - x).abs().median())
-    # One bin with both end slopes held at 1 has nothing left to choose.
-    assert moved < 1e-12 if case.name == "spline-identity-one-bin" else moved > 0.05
+    moved = float((map(x, raws(map, 501))[0] - x).abs().mean())
+    assert moved < 1e-12 if case.fixed else moved > 0.05
 
 
 @every_case
@@ -105,8 +105,9 @@ def test_value_and_slope_go_on_where_the_formula_changes(case, direction):
         assert_close(
             _around(right[0] - left[0], turn), torch.zeros(200, 1).double(), atol=1e-6, rtol=0
         )
-        assert_close(right[1], left[1], atol=1e-5, rtol=0)
-        assert_close(at[1], left[1], atol=1e-5, rtol=0)
+        if case.smooth:
+            assert_close(right[1], left[1], atol=1e-5, rtol=0)
+            assert_close(at[1], left[1], atol=1e-5, rtol=0)
 
 
 def _around(gap: Tensor, turn: float) -> Tensor:
@@ -181,3 +182,9 @@ def test_bind_makes_a_copy(case):
     assert_close(bound(x, raw), map(x, raw), atol=0, rtol=0)
     loose = [key for key, value in vars(bound).items() if isinstance(value, Tensor)]
     assert not loose
+
+
+@every_case
+def test_tensors_lie_in_memory_as_a_file_brings_them_back(case):
+    """Products of matrices round in the order of memory: another one is another last digit."""
+    assert all(buffer.is_contiguous() for buffer in case.build().bind(1).buffers())
