@@ -7,11 +7,17 @@ from torch.testing import assert_close
 
 import pushforward.networks
 from pushforward.errors import ArgumentError, ShapeError
-from pushforward.networks import MLP, MaskedMLP, Normalize
+from pushforward.networks import MLP, LipschitzMLP, MaskedMLP, Normalize, TimeMLP
 
 
 def test_every_public_network_is_tested_here():
-    assert set(pushforward.networks.__all__) == {"MLP", "MaskedMLP", "Normalize"}
+    assert set(pushforward.networks.__all__) == {
+        "LipschitzMLP",
+        "MLP",
+        "MaskedMLP",
+        "Normalize",
+        "TimeMLP",
+    }
 
 
 @pytest.mark.parametrize("activation", ["relu", "silu", "gelu", "elu", "tanh"])
@@ -101,3 +107,101 @@ def test_normalize_makes_mean_zero_and_deviation_one():
 def test_normalize_leaves_a_constant_column_its_unit():
     z = Normalize(1).fit(torch.full((10, 1), 3.0))(torch.tensor([[4.0]]))
     assert_close(z, torch.tensor([[1.0]]), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(5, 1), (5, 3), ()], ids=str)
+def test_normalize_refuses_another_width(shape):
+    """A single number would be broadcast to all features, silently."""
+    with pytest.raises(ShapeError, match=r"Normalize: context has shape \(.*expected \(\*batch, 2"):
+        Normalize(2)(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("activation", ["tanh", "softplus", "silu"])
+@pytest.mark.parametrize("hidden", [(), (8,), (8, 6)], ids=str)
+def test_a_network_of_time_carries_directions_along(activation, hidden):
+    network = TimeMLP(4, 2, hidden, activation).double()
+    x = torch.randn(5, 4).double()
+    assert_close(network(x), torch.zeros(5, 2).double(), atol=0, rtol=0)
+    scatter(network, 0.7)
+    directions = torch.randn(6, 5, 3).double()
+    value, pushed = network.push(x, directions)
+    assert_close(value, network(x), atol=1e-14, rtol=0)
+    full = torch.cat((directions, torch.zeros(6, 5, 1).double()), -1)  # time stands still
+    for one, got in zip(full, pushed, strict=True):
+        want = torch.autograd.functional.jvp(network, x, one)[1]
+        assert_close(got, want, atol=1e-12, rtol=0)
+    later = x + torch.tensor([0.0, 0.0, 0.0, 0.5])
+    assert bool((network(later) != value).all())
+
+
+def test_a_network_of_time_refuses_what_cannot_be():
+    with pytest.raises(ArgumentError, match="activation is 'relu', expected a smooth one: tanh"):
+        TimeMLP(3, 2, activation="relu")
+    with pytest.raises(ArgumentError, match=r"hidden is \(8, 0\), expected widths of at least 1"):
+        TimeMLP(3, 2, hidden=(8, 0))
+    with pytest.raises(ArgumentError, match="inputs is 1, expected the time and one more"):
+        TimeMLP(1, 2)
+
+
+def lipschitz(inputs=3, outputs=3, **options):
+    """A perceptron whose matrices are all far beyond what they may be."""
+    network = LipschitzMLP(inputs, outputs, (32, 32), **options).double()
+    scatter(network, 3.0)
+    return network
+
+
+def test_a_lipschitz_perceptron_stretches_nothing_further_than_it_may():
+    for mode in ("train", "eval"):
+        network = getattr(lipschitz(), mode)()
+        x = 4.0 * torch.randn(4000, 3).double()
+        near = x + 1e-4 * torch.randn(4000, 3).double()
+        moved = (network(x) - network(near)).norm(dim=-1)
+        assert bool((moved <= 0.97 * (x - near).norm(dim=-1)).all())
+        steepest = torch.linalg.matrix_norm(network.linearized(x)[1].matrix(), 2).max()
+        assert 0.05 < float(steepest.detach()) <= 0.97
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_its_bound_holds_after_any_change_of_weights(dtype):
+    """Loaded, converted, scaled: there is no state that could lag behind."""
+    network, other = LipschitzMLP(3, 3, (32,)), lipschitz(coefficient=0.5).to(dtype)
+    network = LipschitzMLP(3, 3, (32, 32), coefficient=0.5).to(dtype)
+    network.load_state_dict(other.state_dict())
+    network.layers[1].weight.data.mul_(1e4)
+    for weight in network._weights():
+        norm = torch.linalg.matrix_norm(weight.double(), 2)
+        assert float(norm.detach()) <= 0.5 ** (1 / 3) * (1 + 8 * torch.finfo(dtype).eps)
+
+
+def test_a_lipschitz_perceptron_leaves_short_matrices_as_they_are():
+    network = LipschitzMLP(2, 2, (8,)).double()
+    network.layers[0].weight.data.mul_(0.5)
+    assert_close(network._weights()[0], network.layers[0].weight, atol=1e-16, rtol=0)
+
+
+@pytest.mark.parametrize("context", [0, 2])
+def test_the_jacobian_of_a_lipschitz_perceptron_is_the_one_autograd_finds(context):
+    network = LipschitzMLP(4, 3, (8, 8), context=context).double()
+    scatter(network, 1.0)
+    x, c = torch.randn(5, 4).double(), torch.randn(context).double() if context else None
+    y, jacobian = network.linearized(x, c)
+    assert_close(y, network(x, c), atol=0, rtol=0)
+    want = torch.func.vmap(torch.func.jacrev(lambda x: network(x, c)))(x)
+    assert_close(jacobian.matrix(), want, atol=1e-14, rtol=0)
+    v, u = torch.randn(5, 4).double(), torch.randn(5, 3).double()
+    assert_close(jacobian.push(v), (want @ v[..., None])[..., 0], atol=1e-14, rtol=0)
+    assert_close(jacobian.pull(u), (u[..., None, :] @ want)[..., 0, :], atol=1e-14, rtol=0)
+
+
+def test_the_context_of_a_lipschitz_perceptron_may_move_it_further():
+    network = LipschitzMLP(2, 2, (8,), context=1).double()
+    scatter(network, 1.0)
+    network.from_context.weight.data.mul_(100.0)
+    x, c = torch.zeros(2, 2).double(), torch.tensor([[0.0], [1.0]]).double()
+    y = network(x, c)
+    assert float((y[0] - y[1]).norm().detach()) > 1.0
+
+
+def test_a_lipschitz_perceptron_is_zero_before_training():
+    network = LipschitzMLP(3, 2, context=1)
+    assert_close(network(torch.randn(5, 3), torch.ones(1)), torch.zeros(5, 2), atol=0, rtol=0)

@@ -1,7 +1,15 @@
 """Networks: functions of (inputs, outputs) that give a module; they know nothing of flows."""
 
+from pushforward.networks.lipschitz_mlp import LipschitzMLP
 from pushforward.networks.masked_mlp import MaskedMLP
 from pushforward.networks.mlp import MLP
 from pushforward.networks.normalize import Normalize
+from pushforward.networks.time_mlp import TimeMLP
 
-__all__ = ["MLP", "MaskedMLP", "Normalize"]
+__all__ = [
+    "MLP",
+    "LipschitzMLP",
+    "MaskedMLP",
+    "Normalize",
+    "TimeMLP",
+]

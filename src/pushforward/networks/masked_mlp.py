@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pushforward.errors import ShapeError
 from pushforward.networks.mlp import ACTIVATIONS, check_network
+from pushforward.numerics.dependence import dependence
 from pushforward.spec import Part
 
 __all__ = ["MaskedMLP"]
@@ -18,8 +18,11 @@ __all__ = ["MaskedMLP"]
 class MaskedMLP(Part, nn.Module):
     """Masked perceptron: the outputs of a feature depend on the features before it only.
 
-    Every hidden layer holds units of every degree, so that no dependence is lost; a hidden
-    layer narrower than the number of degrees is widened to it. A context is seen by all.
+    What comes before is said by an order or, more generally, by an adjacency. Each hidden unit
+    belongs to a set of features that some output may see: it sees these inputs, and the units
+    before it whose sets lie within its own. Every hidden layer holds units of every set, so that
+    no dependence is lost; one narrower than the number of sets is widened to it. A context is seen
+    by all.
 
     Args:
         features: number of ordered inputs.
@@ -29,15 +32,20 @@ class MaskedMLP(Part, nn.Module):
         hidden: widths of the hidden layers.
         activation: ``relu``, ``silu``, ``gelu``, ``elu`` or ``tanh``.
         dropout: share of hidden units dropped in training.
+        adjacency: booleans ``(features, features)``, in the place of an order: the outputs of
+            feature i see feature j where ``adjacency[i][j]``, and not what j sees. The diagonal
+            says nothing.
 
     Shapes:
         x: ``(*batch, features)``; context: ``(*batch, context)``;
         output: ``(*batch, features, outputs)``, zero before training
 
     Raises:
-        ShapeError: ``order`` is not a permutation.
+        ShapeError: ``order`` is not a permutation, or ``adjacency`` not square and boolean.
+        ArgumentError: ``adjacency`` has a cycle, or comes with an ``order``.
 
-    Source: Germain et al. 2015, arXiv:1502.03509
+    Source: Germain et al. 2015, arXiv:1502.03509.
+        Differs: hidden units belong to sets rather than degrees, which for an order is the same.
 
     Example:
         >>> network = MaskedMLP(3, 2, hidden=(16,))
@@ -54,31 +62,27 @@ class MaskedMLP(Part, nn.Module):
         hidden: Sequence[int] = (128, 128),
         activation: str = "relu",
         dropout: float = 0.0,
+        adjacency: Sequence[Sequence[bool]] | Tensor | None = None,
     ) -> None:
         super().__init__()
         check_network("MaskedMLP", hidden, activation, dropout)
-        places = list(range(features)) if order is None else [int(i) for i in order]
-        if sorted(places) != list(range(features)):
-            raise ShapeError(
-                f"MaskedMLP: order is {tuple(places)}, expected a permutation of "
-                f"0 … {features - 1}."
-            )
+        allowed = dependence("MaskedMLP", features, order, adjacency)
         self.features, self.outputs, self.context = features, outputs, context
         self.activation, self.dropout = activation, float(dropout)
-        place = torch.tensor(places) + 1  # degrees count from 1; 0 is the context
-        seen = torch.cat((place, torch.zeros(context, dtype=torch.long)))
-        # Units of degree 0 see the context alone: they serve the first feature.
-        degrees = torch.arange(0 if context else 1, features)
-        widths = [max(int(width), len(degrees)) for width in hidden] if len(degrees) else []
+        sets = _sets(allowed, context > 0)
+        within = _within(sets, sets)
+        # a context is within every set
+        mask = torch.cat((sets, torch.ones(len(sets), context, dtype=torch.bool)), 1)
+        last = torch.cat((allowed, torch.ones(features, context, dtype=torch.bool)), 1)
+        seen = torch.arange(features + context)
         self.layers = nn.ModuleList()
-        for i, width in enumerate(widths):
-            unit = degrees[torch.arange(width) % len(degrees)].sort().values
-            self.layers.append(nn.Linear(len(seen), width))
-            self.register_buffer(f"mask{i}", (unit[:, None] >= seen[None, :]).float())
-            seen = unit
+        for i, width in enumerate(hidden if len(sets) else ()):
+            unit = (torch.arange(max(int(width), len(sets))) % len(sets)).sort().values
+            self.layers.append(nn.Linear(len(seen), len(unit)))
+            self.register_buffer(f"mask{i}", mask[unit][:, seen].float())
+            seen, mask, last = unit, within, _within(allowed, sets)
         self.last = nn.Linear(len(seen), features * outputs)
-        mask = (place[:, None] > seen[None, :]).float().repeat_interleave(outputs, 0)
-        self.register_buffer("mask_last", mask)
+        self.register_buffer("mask_last", last[:, seen].float().repeat_interleave(outputs, 0))
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
@@ -95,3 +99,16 @@ class MaskedMLP(Part, nn.Module):
         weight = self.last.weight * self.get_buffer("mask_last")
         x = functional.linear(x, weight, self.last.bias)
         return x.reshape(*x.shape[:-1], self.features, self.outputs)
+
+
+def _sets(allowed: Tensor, empty: bool) -> Tensor:
+    """The different rows, smallest first; the empty one, which sees the context alone, if asked."""
+    rows: Tensor = torch.unique(allowed, dim=0)
+    size = rows.sum(1)
+    return rows[size.argsort(stable=True)][0 if empty else int((size == 0).sum()) :]
+
+
+def _within(wide: Tensor, narrow: Tensor) -> Tensor:
+    """Whether a set of ``wide`` (rows) holds all of a set of ``narrow`` (columns)."""
+    missing: Tensor = (~wide).float() @ narrow.float().mT
+    return missing == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pushforward.errors import ShapeError
 from pushforward.numerics.sketches import Moments
 from pushforward.spec import Part
 
@@ -21,6 +22,9 @@ class Normalize(Part, nn.Module):
 
     Shapes:
         input and output: ``(*batch, features)``
+
+    Raises:
+        ShapeError: the vectors have another width.
 
     Source: none
 
@@ -50,4 +54,9 @@ class Normalize(Part, nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Scale ``(*batch, features)``."""
+        if x.shape[-1:] != (self.features,):  # a single number would broadcast to all features
+            raise ShapeError(
+                f"Normalize: context has shape {tuple(x.shape)}, expected (*batch, "
+                f"{self.features})."
+            )
         return (x - self.mean) / self.scale
