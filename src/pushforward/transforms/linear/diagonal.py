@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.transforms.base import Transform
-from pushforward.transforms.linear.matrix import spread
+from pushforward.transforms.linear.matrix import spread, whole
 
 __all__ = ["Diagonal"]
 
@@ -14,11 +14,16 @@ __all__ = ["Diagonal"]
 class Diagonal(Transform):
     """Scaling ``z = exp(s) x``, one learned s for each feature.
 
+    One that depends on a context is ``Elementwise(features, map=maps.Affine(), context=…)``.
+
     Args:
         features: width of x.
 
     Shapes:
         x, z: ``(*batch, features)``; logdet: ``(*batch,)``, the same for every row
+
+    Raises:
+        ArgumentError: ``features`` is below 1.
 
     Cost: one product a number in either direction; exact.
 
@@ -31,7 +36,7 @@ class Diagonal(Transform):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.event_shape = (features,)
+        self.event_shape = (whole("Diagonal", "features", features),)
         self.log_scale = nn.Parameter(torch.zeros(features))
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pushforward.errors import ArgumentError
 from pushforward.transforms.base import Transform
+from pushforward.transforms.linear.matrix import whole
 
 __all__ = ["Permutation", "Reverse"]
 
@@ -25,7 +26,7 @@ class Permutation(Transform):
         x, z: ``(*batch, features)``; logdet: ``(*batch,)``, zero
 
     Raises:
-        ArgumentError: ``order`` is not a permutation.
+        ArgumentError: ``features`` is below 1 or ``order`` is not a permutation.
 
     Cost: one copy in either direction; exact.
 
@@ -41,6 +42,7 @@ class Permutation(Transform):
 
     def __init__(self, features: int, order: Sequence[int] | None = None, seed: int = 0) -> None:
         super().__init__()
+        features = whole("Permutation", "features", features)
         if order is None:
             generator = torch.Generator().manual_seed(seed)
             places = torch.randperm(features, generator=generator)
@@ -75,6 +77,9 @@ class Reverse(Transform):
     Shapes:
         x, z: ``(*batch, features)``; logdet: ``(*batch,)``, zero
 
+    Raises:
+        ArgumentError: ``features`` is below 1.
+
     Cost: one copy in either direction; exact.
 
     Source: none
@@ -86,7 +91,7 @@ class Reverse(Transform):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.event_shape = (features,)
+        self.event_shape = (whole("Reverse", "features", features),)
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return x.flip(-1), x.new_zeros(x.shape[:-1])

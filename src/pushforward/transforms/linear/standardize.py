@@ -6,11 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.errors import DataError
+from pushforward.numerics.order_statistics import quantiles
 from pushforward.numerics.sketches import Moments
 from pushforward.transforms.base import Transform
-from pushforward.transforms.linear.matrix import spread
+from pushforward.transforms.linear.matrix import spread, whole
 
 __all__ = ["ActNorm", "Standardize"]
+
+_LOW = 0.158655  # of a normal density lies a deviation or more below the mean
 
 
 class Standardize(Transform):
@@ -20,11 +23,15 @@ class Standardize(Transform):
 
     Args:
         features: width of x.
+        robust: median, and half the width of the central 68.27 % of each column, in the place of
+            mean and standard deviation. They are the same for normal data; where tails are heavy,
+            a few rows decide over a standard deviation, or there is none.
 
     Shapes:
         x, z: ``(*batch, features)``; logdet: ``(*batch,)``, the same for every row
 
     Raises:
+        ArgumentError: ``features`` is below 1.
         DataError: at ``fit``, if a column is constant or not finite.
 
     Cost: one product a number in either direction; exact.
@@ -41,15 +48,20 @@ class Standardize(Transform):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, robust: bool = False) -> None:
         super().__init__()
-        self.event_shape = (features,)
+        self.robust = robust
+        self.event_shape = (whole("Standardize", "features", features),)
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("scale", torch.ones(features))
 
     def fit(self, x: Tensor, context: Tensor | None = None) -> Standardize:
-        """Read mean and standard deviation off ``(n, features)``."""
+        """Read centre and scale off ``(n, features)``."""
         mean, scale = _mean_and_scale("Standardize.fit", x, self.event_shape[0])
+        if self.robust:
+            low, mean, high = quantiles(x, x.new_tensor([_LOW, 0.5, 1.0 - _LOW])).to(scale)
+            # more than two thirds of the rows may have one value
+            scale = torch.where(high > low, (high - low) / 2.0, scale)
         self.mean.copy_(mean)
         self.scale.copy_(scale)
         return self
@@ -75,6 +87,7 @@ class ActNorm(Transform):
         x, z: ``(*batch, features)``; logdet: ``(*batch,)``, the same for every row
 
     Raises:
+        ArgumentError: ``features`` is below 1.
         DataError: at ``fit``, if a column is constant or not finite.
 
     Cost: one product a number in either direction; exact.
@@ -92,7 +105,7 @@ class ActNorm(Transform):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.event_shape = (features,)
+        self.event_shape = (whole("ActNorm", "features", features),)
         self.shift = nn.Parameter(torch.zeros(features))
         self.log_scale = nn.Parameter(torch.zeros(features))
         self.register_buffer("initialized", torch.tensor(False))
