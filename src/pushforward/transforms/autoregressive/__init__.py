@@ -1,5 +1,6 @@
 """Autoregressive transforms."""
 
 from pushforward.transforms.autoregressive.autoregressive import Autoregressive
+from pushforward.transforms.autoregressive.block import BlockAutoregressive
 
-__all__ = ["Autoregressive"]
+__all__ = ["Autoregressive", "BlockAutoregressive"]

@@ -10,6 +10,7 @@ from torch import Tensor
 from pushforward.maps.base import Map
 from pushforward.networks.masked_mlp import MaskedMLP
 from pushforward.numerics.conditioning import reach
+from pushforward.numerics.dependence import dependence, levels
 from pushforward.transforms.base import Transform
 
 __all__ = ["Autoregressive"]
@@ -18,7 +19,9 @@ __all__ = ["Autoregressive"]
 class Autoregressive(Transform):
     r"""Autoregressive transform, ``z_i = h(x_i; network(x_before_i, context)_i)``.
 
-    Its Jacobian is triangular: ``logdet = sum over i of log |dh/dx_i|``.
+    Its Jacobian is triangular: ``logdet = sum over i of log |dh/dx_i|``. What comes before a
+    feature is said by an order or, where more is known of how the features hang together, by a
+    directed graph without cycles.
 
     Args:
         features: width of x.
@@ -28,16 +31,21 @@ class Autoregressive(Transform):
         context: width of the context, 0 for none.
         activation: activation of the network.
         dropout: dropout of the network.
+        adjacency: booleans ``(features, features)``, in the place of an order: the parameters of
+            feature i depend on feature j where ``adjacency[i][j]``. The diagonal says nothing.
 
     Shapes:
         x, z: ``(*batch, features)``; context: ``(*batch, context)``; logdet: ``(*batch,)``
 
     Raises:
-        ShapeError: ``order`` is not a permutation.
+        ShapeError: ``order`` is not a permutation, or ``adjacency`` not square and boolean.
+        ArgumentError: ``adjacency`` has a cycle, or comes with an ``order``.
 
-    Cost: forward one network call; inverse ``features`` calls. Exact in both directions.
+    Cost: forward one network call; inverse ``features`` calls, with an adjacency as many as the
+        longest path has features. Exact in both directions.
 
-    Source: Papamakarios, Pavlakou, Murray 2017, arXiv:1705.07057.
+    Source: Papamakarios, Pavlakou, Murray 2017, arXiv:1705.07057; adjacency: Wehenkel, Louppe 2021,
+        arXiv:2006.02548.
         Differs: the network sees far values compressed to a logarithm.
 
     Example:
@@ -50,6 +58,7 @@ class Autoregressive(Transform):
 
     places: Tensor
     known: Tensor
+    allowed: Tensor
 
     def __init__(
         self,
@@ -61,18 +70,22 @@ class Autoregressive(Transform):
         context: int = 0,
         activation: str = "relu",
         dropout: float = 0.0,
+        adjacency: Sequence[Sequence[bool]] | Tensor | None = None,
     ) -> None:
         super().__init__()
+        allowed = dependence("Autoregressive", features, order, adjacency)
         self.event_shape = (features,)
         self.context = context
         self.map = map.bind(features)
         self.network = MaskedMLP(
-            features, self.map.raw_width, order, context, hidden, activation, dropout
+            features, self.map.raw_width, order, context, hidden, activation, dropout, adjacency
         )
-        places = torch.arange(features) if order is None else torch.as_tensor(list(order))
+        places = levels(allowed)  # for an order the order itself
         self.register_buffer("places", places)
+        self.register_buffer("allowed", allowed, persistent=False)
         # known[i]: the features that are known before step i of the inverse
-        self.register_buffer("known", places[None, :] < torch.arange(features)[:, None])
+        steps = torch.arange(int(places.max()) + 1)
+        self.register_buffer("known", places[None, :] < steps[:, None])
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         z, log_derivative = self.map(x, self._raw(x, context))
@@ -92,9 +105,8 @@ class Autoregressive(Transform):
         return self.network(reach(x), seen).to(x.dtype)  # type: ignore[no-any-return]
 
     def influence(self) -> Tensor:
-        """What comes earlier, what comes later."""
-        places = self.places.cpu()
-        return places[None, :] <= places[:, None]
+        """Each feature itself, and those that its parameters depend on."""
+        return self.allowed.cpu() | torch.eye(self.event_shape[0], dtype=torch.bool)
 
     def fit(self, x: Tensor, context: Tensor | None = None) -> Autoregressive:
         """Let the map read its constants off the data."""

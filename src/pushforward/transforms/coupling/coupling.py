@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from pushforward.maps.base import Map
 from pushforward.networks.mlp import MLP
 from pushforward.numerics.conditioning import reach
 from pushforward.transforms.base import Transform
+from pushforward.transforms.coupling.keeps import half, shape_of
+from pushforward.transforms.elementwise import Elementwise
 
 __all__ = ["Coupling"]
 
@@ -24,27 +27,36 @@ class Coupling(Transform):
         z_k = x_k,    z_m = h(x_m; network(x_k, context)),
         logdet = sum over m of log |dh/dx_m|.
 
+    With a ``kept_map`` g the kept features move too, each by itself: ``z_k = g(x_k)``, with
+    parameters that are trained directly or, where there is a context, depend on it.
+
     Args:
-        features: width of x.
+        features: width of x, or the shape of an event, such as ``(C, H, W)``; its numbers are then
+            the features.
         map: the map h, which is copied. ``maps.Affine()`` gives RealNVP, ``maps.Additive()`` NICE.
-        keep: for each feature, True if it stays as it is and feeds the network; by default the
-            first half stays.
+        keep: booleans of the event's shape, True for what stays as it is and feeds the network; by
+            default the first half stays. ``transforms.coupling.keeps`` makes others. A single
+            feature cannot but move.
         hidden: widths of the hidden layers of the default network.
-        network: a function of (inputs, outputs) giving another network.
+        network: a function of (inputs, outputs) giving another network, of vectors.
         context: width of the context, 0 for none.
         activation: activation of the default network.
         dropout: dropout of the default network.
+        kept_map: the map g of what is kept, which is copied; by default it stays as it is.
+        periodic: whether features are angles, of which the network sees cosine and sine; one
+            boolean for all, or booleans of the event's shape.
 
     Shapes:
-        x, z: ``(*batch, features)``; context: ``(*batch, context)``; logdet: ``(*batch,)``
+        x, z: ``(*batch, *event_shape)``; context: ``(*batch, context)``; logdet: ``(*batch,)``
 
     Raises:
-        ArgumentError: ``keep`` has the wrong length or keeps everything.
+        ArgumentError: ``keep`` or ``periodic`` has another shape than the event, or ``keep`` keeps
+            all or nothing.
 
     Cost: one network call in either direction; exact.
 
     Source: Dinh, Krueger, Bengio 2014, arXiv:1410.8516; Dinh, Sohl-Dickstein, Bengio 2016,
-        arXiv:1605.08803.
+        arXiv:1605.08803; kept_map: Durkan et al. 2019, arXiv:1906.04032.
         Differs: the network sees far values compressed to a logarithm, so that a row far away
         cannot overflow.
 
@@ -59,36 +71,43 @@ class Coupling(Transform):
     kept: Tensor
     moved: Tensor
     order: Tensor
+    angles: Tensor
+    lengths: Tensor
 
     def __init__(
         self,
-        features: int,
+        features: int | Sequence[int],
         *,
         map: Map,
-        keep: Sequence[bool] | None = None,
+        keep: Sequence[Any] | Tensor | None = None,
         hidden: Sequence[int] = (128, 128),
         network: Callable[[int, int], nn.Module] | None = None,
         context: int = 0,
         activation: str = "relu",
         dropout: float = 0.0,
+        kept_map: Map | None = None,
+        periodic: bool | Sequence[Any] | Tensor = False,
     ) -> None:
         super().__init__()
-        flags = [i < features // 2 for i in range(features)] if keep is None else _flags(keep)
-        if len(flags) != features or all(flags):
-            raise ArgumentError(
-                f"Coupling: keep is {flags}, expected {features} booleans, at least one of them "
-                f"False."
-            )
-        self.event_shape = (features,)
+        self.event_shape = shape_of("Coupling", features)
         self.context = context
-        kept = [i for i, flag in enumerate(flags) if flag]
-        moved = [i for i, flag in enumerate(flags) if not flag]
-        self.register_buffer("kept", torch.tensor(kept, dtype=torch.long))
-        self.register_buffer("moved", torch.tensor(moved, dtype=torch.long))
+        flags = _some(_flags("keep", self.event_shape, half(features) if keep is None else keep))
+        given = torch.full(self.event_shape, periodic) if isinstance(periodic, bool) else periodic
+        angles = _flags("periodic", self.event_shape, given)[flags]
+        kept, moved = flags.nonzero()[:, 0], (~flags).nonzero()[:, 0]
+        self.register_buffer("kept", kept)
+        self.register_buffer("moved", moved)
         # where each feature stands in (kept, moved)
-        self.register_buffer("order", torch.tensor(kept + moved, dtype=torch.long).argsort())
+        self.register_buffer("order", torch.cat((kept, moved)).argsort())
         self.map = map.bind(len(moved))
-        inputs, outputs = len(kept) + context, len(moved) * self.map.raw_width
+        self.kept_step = (
+            Elementwise(len(kept), map=kept_map, context=context, hidden=tuple(hidden))
+            if kept_map is not None and len(kept)
+            else None
+        )
+        self.register_buffer("angles", angles.nonzero()[:, 0], persistent=False)
+        self.register_buffer("lengths", (~angles).nonzero()[:, 0], persistent=False)
+        inputs, outputs = self._widths()
         self.network = (
             MLP(inputs, outputs, hidden, activation, dropout)
             if network is None
@@ -96,42 +115,100 @@ class Coupling(Transform):
         )
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        return self._move(x, context, self.map.forward)
+        kept, moved = self._split(x)
+        moved, log_derivative = self.map(moved, self._raw(kept, context))
+        logdet = log_derivative.sum(-1)
+        if self.kept_step is not None:
+            kept, more = self.kept_step._forward(kept, context)
+            logdet = logdet + more
+        return self._join(kept, moved), logdet
 
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        return self._move(z, context, self.map.inverse)
+        kept, moved = self._split(z)
+        more = None
+        if self.kept_step is not None:  # first, since the network sees what is kept as it was
+            kept, more = self.kept_step._inverse(kept, context)
+        moved, log_derivative = self.map.inverse(moved, self._raw(kept, context))
+        logdet = log_derivative.sum(-1)
+        return self._join(kept, moved), logdet if more is None else logdet + more
 
-    def _move(
-        self,
-        x: Tensor,
-        context: Tensor | None,
-        apply: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
-    ) -> tuple[Tensor, Tensor]:
-        kept, moved = x.index_select(-1, self.kept), x.index_select(-1, self.moved)
-        raw = self.network(reach(kept if context is None else torch.cat((kept, context), -1)))
-        raw = raw.unflatten(-1, (len(self.moved), self.map.raw_width)).to(x.dtype)
-        moved, log_derivative = apply(moved, raw)
-        z = torch.cat((kept, moved), -1).index_select(-1, self.order)
-        return z, log_derivative.sum(-1)
+    def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        flat = x.flatten(-len(self.event_shape))
+        return flat.index_select(-1, self.kept), flat.index_select(-1, self.moved)
+
+    def _join(self, kept: Tensor, moved: Tensor) -> Tensor:
+        flat = torch.cat((kept, moved), -1).index_select(-1, self.order)
+        return flat.reshape(*flat.shape[:-1], *self.event_shape)
+
+    def _widths(self) -> tuple[int, int]:
+        """Of what the network reads and gives."""
+        inputs = len(self.kept) + len(self.angles) + self.context
+        return inputs, len(self.moved) * self.map.raw_width
+
+    def _raw(self, kept: Tensor, context: Tensor | None) -> Tensor:
+        raw: Tensor = self.network(self._seen(kept, context))
+        return raw.unflatten(-1, (len(self.moved), self.map.raw_width)).to(kept.dtype)  # type: ignore[no-any-return, no-untyped-call]
+
+    def _seen(self, kept: Tensor, context: Tensor | None) -> Tensor:
+        """What the network is shown of what is kept."""
+        if not len(self.angles):
+            return reach(kept if context is None else torch.cat((kept, context), -1))
+        turning, straight = (
+            kept.index_select(-1, self.angles),
+            kept.index_select(-1, self.lengths),
+        )
+        far = reach(straight if context is None else torch.cat((straight, context), -1))
+        return torch.cat((far, turning.cos(), turning.sin()), -1)
 
     def influence(self) -> Tensor:
         """Each feature itself, and what is kept all that is moved."""
-        seen = torch.eye(self.event_shape[0], dtype=torch.bool)
+        seen = torch.eye(len(self.order), dtype=torch.bool)
         seen[self.moved.cpu()[:, None], self.kept.cpu()] = True
         return seen
 
     def fit(self, x: Tensor, context: Tensor | None = None) -> Coupling:
-        """Let the map read its constants off the moved features."""
-        self.map.fit(x.index_select(-1, self.moved))
+        """Let the maps read their constants off the features that they move."""
+        kept, moved = self._split(x)
+        self.map.fit(moved)
+        if self.kept_step is not None:
+            self.kept_step.fit(kept, context)
         return self
 
     def extra_repr(self) -> str:
         """What stays."""
-        return f"features={self.event_shape[0]}, kept={self.kept.tolist()}"
+        if len(self.event_shape) == 1:
+            return f"features={self.event_shape[0]}, kept={self.kept.tolist()}"
+        return f"features={self.event_shape}, kept={len(self.kept)} of {len(self.order)}"
 
 
-def _flags(keep: Sequence[bool] | Tensor) -> list[bool]:
-    values = keep.tolist() if isinstance(keep, Tensor) else list(keep)
-    if any(not isinstance(value, bool) for value in values):
-        raise ArgumentError(f"Coupling: keep is {values}, expected booleans (True = stays).")
-    return values
+def _flags(name: str, event: tuple[int, ...], given: Sequence[Any] | Tensor) -> Tensor:
+    """Booleans of the event's shape, flat."""
+    try:
+        flags = given.detach().cpu() if isinstance(given, Tensor) else torch.tensor(given)
+        fits = flags.dtype == torch.bool and tuple(flags.shape) == event
+    except (TypeError, ValueError):  # no numbers at all, or lists of different lengths
+        fits = False
+    if not fits:
+        tensor = isinstance(given, Tensor)
+        shown = f"{tuple(given.shape)} of {given.dtype}" if tensor else f"{given!r}"  # type: ignore[union-attr]
+        means = {"keep": "what stays", "periodic": "angles"}[name]
+        raise ArgumentError(
+            f"Coupling: {name} is {shown:.80}, expected booleans of shape {event}, True for "
+            f"{means}."
+        )
+    return flags.flatten()
+
+
+def _some(flags: Tensor) -> Tensor:
+    """What is kept, if it is neither all nor nothing."""
+    count = int(flags.sum())
+    if count == len(flags):
+        raise ArgumentError(
+            f"Coupling: keep keeps all of {count} features, expected at least one of them False."
+        )
+    if count == 0 and len(flags) > 1:  # one feature alone has no other to be moved by
+        raise ArgumentError(
+            f"Coupling: keep keeps none of {len(flags)} features, expected at least one of them "
+            f"True; write Elementwise to move each by itself."
+        )
+    return flags
