@@ -23,7 +23,7 @@ class Break:
         name: what is done to it.
         apply: does it.
         paths: the tests that must notice: of those that run on a list of cases,
-        cases: the ones whose name holds this.
+        cases: the ones whose name has this expression in it.
     """
 
     family: str
@@ -80,8 +80,8 @@ def summed(cls: type, names: tuple[str, ...], how: str) -> None:
     """Rewrite every sum in some methods: ``mean`` for sum, or without its first term (``lost``)."""
     found = 0
     for name in names:
-        method = vars(cls).get(name)
-        if method is None:
+        method = next((vars(c)[name] for c in cls.__mro__ if name in vars(c)), None)
+        if method is None or not inspect.isfunction(method):
             continue
         tree = ast.parse(textwrap.dedent(inspect.getsource(method)))
         rewriter = _Sums(how)

@@ -9,12 +9,17 @@ import functools
 import importlib
 import inspect
 import pkgutil
+import re
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from tests import particular
+from tests.bases import cases as base_cases
 from tests.breaking import Break, both, one, replaced, stretched, summed, surplus
+from tests.maps import cases as map_cases
+from tests.transforms import cases as transform_cases
 from torch import Tensor
 
 from pushforward import bases, maps, networks
@@ -39,57 +44,56 @@ INVERSE = {
     "inverse scaled by 1 + 1e-6": lambda z, logdet: (z * (1.0 + 1e-6), logdet),
     "inverse gives the logdet of forward": lambda z, logdet: (z, -logdet),
 }
-KEEP_VOLUME = {"Permutation", "Reverse", "Orthogonal", "Additive"}  # half of zero is no break
+KEEP_VOLUME = {
+    "Permutation",
+    "Reverse",
+    "Orthogonal",
+    "Additive",
+    "Circle",
+}  # half of zero is no break
+
+SUMS = (
+    "_forward",
+    "_inverse",
+    "_move",
+    "_rates",
+    "_there",
+    "_back",
+)  # methods that sum log-derivatives
 
 TRANSFORM_TESTS = tuple(
     f"tests/transforms/test_{name}.py"
     for name in ("laws", "meaning", "gradients", "extremes", "start")
 )
 FLOW_TESTS = tuple(f"tests/flows/test_{name}.py" for name in ("laws", "exactness", "flow"))
-TRANSFORMS = {
-    T.Coupling: "coupling",
-    T.Autoregressive: "autoregressive",
-    T.Elementwise: "elementwise",
-    T.Diagonal: "linear-diagonal",
-    T.LU: "linear-lu",
-    T.Orthogonal: "linear-orthogonal",
-    T.Permutation: "linear-permutation",
-    T.Reverse: "linear-reverse",
-    T.Standardize: "linear-standardize",
-    T.ActNorm: "linear-actnorm",
-    T.Compose: "compose",
-    T.Inverse: "inverse",
-}
-MAPS = {
-    maps.Affine: "affine",
-    maps.Additive: "additive",
-    maps.Gated: "gated",
-    maps.RationalQuadratic: "spline",
-}
-BASES = {
-    bases.Normal: "normal",
-    bases.Uniform: "uniform",
-    bases.StudentT: "student",
-    bases.Mixture: "mixture",
-    bases.GaussianMixture: "gaussian-components",
-    bases.Wrapped: "wrapped",
-}
+MAP_TESTS = ("tests/maps",)
+BASE_TESTS = ("tests/bases",)
+
+
+def _listed(room: Any, cases: Sequence[Any], build: Callable[[Any], object]) -> dict[type, str]:
+    """The public classes of a room, each with the names of its cases, as an expression."""
+    names: dict[type, list[str]] = {}
+    for case in cases:
+        names.setdefault(type(build(case)), []).append(re.escape(case.name))
+    public = {getattr(room, name) for name in room.__all__}
+    return {cls: f"^({'|'.join(found)})$" for cls, found in names.items() if cls in public}
 
 
 def all_breaks() -> Iterator[Break]:
     """Every break of every family."""
-    for cls, key in TRANSFORMS.items():
+    transforms = _listed(T, transform_cases.CASES, lambda case: case.build(3, 0))
+    for cls, key in transforms.items():
         place = (TRANSFORM_TESTS, key)
         yield from _of_a_map(cls, ("_forward", "_inverse"), place)
-        if cls not in (T.Compose, T.Inverse) and cls.__name__ not in KEEP_VOLUME:
+        no_sum = issubclass(cls, T.Compose | T.Inverse | T.ImageCoupling | T.Contractive)
+        if not no_sum and cls.__name__ not in KEEP_VOLUME:
             for how, name in (("mean", "mean for sum"), ("lost", "a term dropped")):
-                breaking = functools.partial(summed, cls, ("_forward", "_inverse", "_move"), how)
+                breaking = functools.partial(summed, cls, SUMS, how)
                 yield Break(cls.__name__, name, breaking, *place)
-    for cls, key in MAPS.items():
-        place = (("tests/maps",), key)
-        yield from _of_a_map(cls, ("forward", "inverse"), place)
-    for cls, key in BASES.items():
-        yield from _of_a_base(cls, (("tests/bases",), key))
+    for cls, key in _listed(maps, map_cases.CASES, lambda case: case.build()).items():
+        yield from _of_a_map(cls, ("forward", "inverse"), (MAP_TESTS, key))
+    for cls, key in _listed(bases, base_cases.CASES, lambda case: case.build(2)).items():
+        yield from _of_a_base(cls, (BASE_TESTS, key))
     yield from _particular()
     for module in pkgutil.iter_modules(particular.__path__):
         yield from importlib.import_module(f"{particular.__name__}.{module.name}").breaks()
@@ -127,10 +131,11 @@ def _of_a_base(cls: type, place: tuple) -> Iterator[Break]:
     for method, changes in (("log_prob", densities), ("rsample", draws)):
         for name, change in changes.items():
             yield Break(cls.__name__, name, functools.partial(_result, cls, method, change), *place)
-    if cls is not bases.Mixture:
+    if cls not in (bases.Mixture, bases.Resampled):  # these sum over no features
         for how, name in (("mean", "mean for sum"), ("lost", "a term dropped")):
             method = "_joint" if cls is bases.GaussianMixture else "log_prob"
-            breaking = functools.partial(summed, cls, (method,), how)
+            owner = next(kind for kind in cls.__mro__ if method in vars(kind))
+            breaking = functools.partial(summed, owner, (method,), how)
             yield Break(cls.__name__, name, breaking, *place)
 
 
@@ -139,6 +144,10 @@ def _example(cls: type) -> bases.Base:
         return bases.Mixture(bases.Normal(2, learn=True), bases.Normal(2))
     if cls is bases.GaussianMixture:
         return bases.GaussianMixture(2, 2)
+    if cls is bases.Resampled:
+        return bases.Resampled(bases.Normal(2, learn=True))
+    if cls in (bases.Logistic, bases.MultivariateNormal):
+        return cls(2, learn=True)
     if cls is bases.Wrapped:
         return bases.as_base(torch.distributions.Laplace(torch.zeros(2), torch.ones(2)))
     return cls(2)

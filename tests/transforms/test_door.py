@@ -15,20 +15,30 @@ pytestmark = [
 def refusal(case, direction, kind, change, context=2):
     """What is said to points and context after ``change``."""
     transform = made(case, 3, context)
-    x, c = change(*points(case, transform, (5,)))
+    x, c = change(*points(case, transform, (5,), direction=direction))
     with pytest.raises(kind) as caught:
         getattr(transform, direction)(x, c)
     return f"{type(transform).__name__}.{direction}", str(caught.value)
 
 
+def shapes(case, direction):
+    """The shape of five points, and how the one expected is written."""
+    transform = made(case, 3, 2)
+    event = transform.event_shape if direction == "forward" else transform.latent_shape
+    return (5, *event), f"(*batch, {', '.join(map(str, event))})"
+
+
 def test_a_wrong_width_is_named(case, direction, name):
     who, said = refusal(case, direction, ShapeError, lambda x, c: (x[..., :-1], c))
-    assert said == f"{who}: {name} has shape (5, 2), expected (*batch, 3)."
+    came, want = shapes(case, direction)
+    got = (*came[:-1], came[-1] - 1)
+    assert said == f"{who}: {name} has shape {got}, expected {want}."
 
 
 def test_a_missing_dimension_is_named(case, direction, name):
     who, said = refusal(case, direction, ShapeError, lambda x, c: (x[0, 0], c))
-    assert said == f"{who}: {name} has shape (), expected (*batch, 3)."
+    came, want = shapes(case, direction)
+    assert said == f"{who}: {name} has shape {came[2:]}, expected {want}."
 
 
 def test_integers_are_refused(case, direction, name):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pushforward.errors import ContextError, InputTypeError, ShapeError
 from pushforward.spec import Part
+from pushforward.transforms.domains import Domain, Everywhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,6 +34,9 @@ class Transform(Part, nn.Module):
     (and ``context`` if it reads one) and writes ``_forward`` and ``_inverse``; these need check
     nothing, since ``forward`` and ``inverse`` have done so before.
 
+    ``domain`` says where x may be, ``codomain`` where z then is: every z of it has an x. Outside,
+    logdet is -inf, z is finite and nothing has a gradient.
+
     A stochastic transform returns its contribution in the place of logdet, declares
     ``exactness`` and draws from ``current_generator()``.
 
@@ -51,6 +55,21 @@ class Transform(Part, nn.Module):
         """Shape of one z; that of one x unless a transform says otherwise."""
         return self.event_shape
 
+    @property
+    def domain(self) -> Domain:
+        """Where x may be; everywhere unless a transform says otherwise."""
+        return Everywhere(len(self.event_shape))
+
+    @property
+    def codomain(self) -> Domain:
+        """Where z is; everywhere unless a transform says otherwise."""
+        return Everywhere(len(self.latent_shape))
+
+    @property
+    def evaluations(self) -> int:
+        """How often the last call asked for the right-hand side of an equation that it solved."""
+        return 0
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Take data to latent: z and log |det dz/dx|."""
         return self._forward(x, self._admit("forward", "x", x, self.event_shape, context))
@@ -67,6 +86,13 @@ class Transform(Part, nn.Module):
 
     def fit(self: T, x: Tensor, context: Tensor | None = None) -> T:
         """Set what depends on data from ``(n, *event_shape)``; by default there is nothing."""
+        return self
+
+    def settle(self: T, x: Tensor, context: Tensor | None = None) -> T:
+        """Set, after training, what must be of all training rows ``(n, *event_shape)``.
+
+        By default there is nothing.
+        """
         return self
 
     def steps(self) -> Iterator[tuple[str, Callable[..., tuple[Tensor, Tensor]]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,12 @@ from torch import Tensor, nn
 from pushforward.errors import ArgumentError, InputTypeError, ShapeError
 from pushforward.numerics.subset import some_of
 from pushforward.transforms.base import Transform, weakest
+from pushforward.transforms.domains import Box, Domain, Everywhere, PartOf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["Compose", "Inverse"]
+__all__ = ["Compose", "Inverse", "push"]
 
 _CHUNK = 65536  # rows that `fit` pushes through a step at a time
 _PROBE = 256  # rows that tell whether `fit` made another map
@@ -33,7 +35,8 @@ class Compose(Transform):
         logdet: ``(*batch,)``, the sum over the steps
 
     Raises:
-        ArgumentError: no transform at all.
+        ArgumentError: no transform at all, or a step that takes some only of the numbers that the
+            step before gives, such as ``Logit`` behind ``Standardize``.
         ShapeError: a step does not take what the step before gives, or contexts differ in width.
 
     Cost: the sum of the steps'.
@@ -64,18 +67,29 @@ class Compose(Transform):
                     f"Compose: {type(before).__name__} gives {before.latent_shape}, the next step, "
                     f"{type(after).__name__}, takes {after.event_shape}."
                 )
-        widths = sorted({step.context for step in transforms} - {0})
-        if len(widths) > 1:
-            raise ShapeError(f"Compose: the steps read contexts of widths {widths}, expected one.")
+            _refuse_misfit(before, after)
+        self.context = common_context("Compose", transforms)
         self.transforms = nn.ModuleList(transforms)
         self.event_shape = transforms[0].event_shape
-        self.context = widths[0] if widths else 0
         self.exactness = weakest(*(step.exactness for step in transforms))
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
         """Shape of one z, that of the last step."""
         return self._all()[-1].latent_shape
+
+    @property
+    def domain(self) -> Domain:
+        """Where x may be: the domain of the first step."""
+        return self._all()[0].domain
+
+    @property
+    def codomain(self) -> Domain:
+        """Where z is: the codomain of the last step, or a part of it if a step is not filled."""
+        steps = self._all()
+        last = steps[-1].codomain
+        filled = all(b.domain.within(a.codomain) for a, b in pairwise(steps))
+        return last if filled or isinstance(last, PartOf) else PartOf(last)
 
     def _all(self) -> list[Transform]:
         return list(self.transforms)  # type: ignore[arg-type]
@@ -102,7 +116,17 @@ class Compose(Transform):
             if i == 0 and len(x) > _SAMPLE:
                 some = some_of(len(x), _SAMPLE, x.device)
                 x, context = x[some], None if context is None else context[some]
-            x = _push(step, x, context)
+            x = push(step, x, context)
+        return self
+
+    def settle(self, x: Tensor, context: Tensor | None = None) -> Compose:
+        """Settle each step on what the settled steps before it give, in evaluation, of all rows."""
+        steps = self._all()
+        last = max((i for i, step in enumerate(steps) if _settles(step)), default=-1)
+        for i, step in enumerate(steps[: last + 1]):
+            step.settle(x, context)
+            if i < last:
+                x = push(step, x, context)
         return self
 
     def steps(self) -> Iterator[tuple[str, Callable[..., tuple[Tensor, Tensor]]]]:
@@ -144,6 +168,16 @@ class Inverse(Transform):
         """Shape of one z, that of the transform's data."""
         return self.transform.event_shape
 
+    @property
+    def domain(self) -> Domain:
+        """Where x may be: the transform's codomain."""
+        return self.transform.codomain
+
+    @property
+    def codomain(self) -> Domain:
+        """Where z is: the transform's domain."""
+        return self.transform.domain
+
     def fit(self, x: Tensor, context: Tensor | None = None) -> Inverse:
         """Fit what leaves the transform the map it is, such as the boxes of splines at the start.
 
@@ -155,7 +189,7 @@ class Inverse(Transform):
         before = {k: v.clone() for k, v in self.transform.state_dict().items()}
         some = x[:_PROBE]
         e = None if context is None else context[:_PROBE]
-        with torch.no_grad():
+        with torch.no_grad(), _in_evaluation(self.transform):
             was = self.transform(some, e)
             self.transform.fit(x, context)
             now = self.transform(some, e)
@@ -163,11 +197,49 @@ class Inverse(Transform):
             self.transform.load_state_dict(before)
         return self
 
+    def settle(self, x: Tensor, context: Tensor | None = None) -> Inverse:
+        """Settle what is turned round twice, and so looks at rows in its own direction.
+
+        What is turned round once never did: it had nothing but the fixed numbers it was left with.
+        """
+        inner = self.transform
+        if isinstance(inner, Inverse):
+            inner.transform.settle(x, context)
+        elif isinstance(inner, Compose):
+            Compose(*(Inverse(step) for step in reversed(inner._all()))).settle(x, context)
+        return self
+
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return self.transform._inverse(x, context)
 
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return self.transform._forward(z, context)
+
+
+def common_context(who: str, transforms: Sequence[Transform]) -> int:
+    """The one width of the contexts that transforms read, 0 if none does."""
+    widths = sorted({step.context for step in transforms} - {0})
+    if len(widths) > 1:
+        raise ShapeError(f"{who}: the steps read contexts of widths {widths}, expected one.")
+    return widths[0] if widths else 0
+
+
+def _refuse_misfit(before: Transform, after: Transform) -> None:
+    """Refuse a step that takes some only of what the step before gives."""
+    given, taken = before.codomain, after.domain
+    if given.within(taken):
+        return
+    first, second = type(before).__name__, type(after).__name__
+    between = None
+    if isinstance(given, Everywhere):
+        between = taken.way_in(after.event_shape[0])
+    elif isinstance(given, Box) and isinstance(taken, Box):
+        between = "Interval"
+    other = f", or {between} between them" if between else ""
+    raise ArgumentError(
+        f"Compose: {first} gives {given}, the next step, {second}, takes {taken}; "
+        f"put {second} before {first}{other}."
+    )
 
 
 def _run(
@@ -188,10 +260,30 @@ def _looks_at_data(step: Transform) -> bool:
     return type(step).fit is not Transform.fit
 
 
-def _push(step: Transform, x: Tensor, context: Tensor | None) -> Tensor:
-    """Push rows through a step, a piece at a time so that memory stays flat."""
+def _settles(step: Transform) -> bool:
+    """Whether there is anything to settle, for which rows would have to be pushed that far."""
+    if isinstance(step, Inverse):
+        return _settles(step.transform)
+    if isinstance(step, Compose):
+        return any(_settles(inner) for inner in step._all())
+    return type(step).settle is not Transform.settle
+
+
+@contextmanager
+def _in_evaluation(step: Transform) -> Iterator[None]:
+    modes = [(module, module.training) for module in step.modules()]
+    step.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def push(step: Transform, x: Tensor, context: Tensor | None) -> Tensor:
+    """Push rows through a step in evaluation, a piece at a time so that memory stays flat."""
     out = []
-    with torch.no_grad():
+    with torch.no_grad(), _in_evaluation(step):
         for i in range(0, len(x), _CHUNK):
             rows = slice(i, i + _CHUNK)
             out.append(step(x[rows], None if context is None else context[rows])[0])
