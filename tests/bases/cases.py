@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import distributions as D
+from torch import nn
 
 from pushforward import bases, flows, transforms
+from pushforward.spec import Part
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Case:
         same: features -> the same density as a distribution with an event of that many features.
         reach: ``[-reach, reach]`` holds all of it but ``lost`` for each feature.
         lost: the share outside.
+        still: names of weights that draws do not follow, since a choice has no derivative.
     """
 
     name: str
@@ -28,6 +31,7 @@ class Case:
     same: Callable[[int], D.Distribution]
     reach: float = 12.0
     lost: float = 1e-6
+    still: tuple[str, ...] = ("logits",)
 
 
 def _line(features: int, low: float, high: float) -> torch.Tensor:
@@ -117,12 +121,88 @@ def _laplace(n: int) -> D.Distribution:
     return D.Laplace(_line(n, -1, 1), _line(n, 0.5, 1.5))
 
 
+def _logistic_base(n: int) -> bases.Base:
+    return bases.Logistic(n, _line(n, -1, 1), _line(n, 0.5, 1.0), learn=True)
+
+
+def _multivariate(n: int) -> bases.Base:
+    return bases.MultivariateNormal(n, _line(n, -1, 1), _full(n).covariance_matrix, learn=True)
+
+
+def resampled(n: int) -> bases.Base:
+    """With a chance of acceptance that is the same everywhere, it is the proposal."""
+    base = bases.Resampled(bases.Normal(n, _line(n, -1, 1), learn=True), samples=1000)
+    base.network.last.bias.data.fill_(-0.7)
+    return base.eval()
+
+
+class Steps(Part, nn.Module):
+    """Logits that are high to the right of 0 in the first feature, low to the left."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.high = nn.Parameter(torch.tensor(1.5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.where(x[..., :1] > 0, self.high, -2.0)
+
+
+_CHANCES = [1 / (1 + math.exp(-10 * math.tanh(logit / 10))) for logit in (1.5, -2.0)]
+_MEAN = 0.5 * sum(_CHANCES)
+
+
+def halved(n: int) -> bases.Base:
+    """Resampled so that most draws have a first feature above 0; Z is set to what it is."""
+    base = (
+        bases.Resampled(bases.Normal(n, learn=True), Steps, truncation=3)
+        .double()
+        .settle(samples=10)
+    )
+    base.kept[0] = math.log(_MEAN)
+    return base
+
+
+def _halves(n: int) -> D.Distribution:
+    """The same as a mixture of two halves of a normal density, with shares by hand."""
+    last = (1 - _MEAN) ** 2  # the first two draws rejected
+    high = 0.5 * ((1 - last) * _CHANCES[0] / _MEAN + last)
+    return _Halves(D.Categorical(torch.tensor([high, 1 - high]).double()), n)
+
+
+class _Halves(D.Distribution):
+    """Two halves of a standard normal density, split at 0 in the first feature."""
+
+    arg_constraints: ClassVar[dict[str, object]] = {}
+
+    def __init__(self, shares: D.Categorical, n: int) -> None:
+        self.shares, self.normal = shares, D.Normal(torch.zeros(n).double(), 1.0)
+        super().__init__(event_shape=torch.Size([n]), validate_args=False)
+
+    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
+        side = (value[..., 0] <= 0).long()
+        return self.normal.log_prob(value).sum(-1) + math.log(2.0) + self.shares.logits[side]
+
+    def sample(self, sample_shape: tuple[int, ...] = ()) -> torch.Tensor:
+        z = self.normal.sample(sample_shape)
+        sign = 1.0 - 2.0 * self.shares.sample(sample_shape)
+        z[..., 0] = z[..., 0].abs() * sign
+        return z
+
+
 CASES = [
     Case(
         "normal",
         lambda n: bases.Normal(n, _line(n, -1, 1), _line(n, 0.5, 2)),
         lambda n: _independent(D.Normal(_line(n, -1, 1), _line(n, 0.5, 2))),
     ),
+    Case(
+        "laplace",
+        lambda n: bases.Laplace(n, _line(n, -1, 1), _line(n, 0.5, 1.5)),
+        lambda n: _independent(_laplace(n)),
+        reach=25.0,
+    ),
+    Case("logistic", _logistic_base, lambda n: _independent(_logistic(n)), reach=25.0),
+    Case("multivariate-normal", _multivariate, _full),
     Case(
         "uniform",
         lambda n: bases.Uniform(n, _line(n, -2, -1), _line(n, 1, 3)),
@@ -135,7 +215,22 @@ CASES = [
         reach=60.0,
         lost=3e-4,  # of Student's t with two degrees of freedom: 1 / reach^2
     ),
+    Case(
+        "student-t-placed",
+        lambda n: bases.StudentT(n, 4.0, True, _line(n, -1, 1), _line(n, 0.5, 1.5)),
+        lambda n: _independent(D.StudentT(4.0, _line(n, -1, 1), _line(n, 0.5, 1.5))),
+        reach=100.0,
+        lost=1e-5,
+    ),
     Case("mixture", mixture, _two_lumps),
+    Case(
+        "resampled-evenly",
+        resampled,
+        lambda n: _independent(D.Normal(_line(n, -1, 1), 1.0)),
+        still=("network",),
+    ),
+    # the step at 0 lies between two points of a grid
+    Case("resampled-halves", halved, _halves, lost=5e-5, still=("network",)),
     Case("gaussian-components", gaussian_mixture, _correlated_lumps, reach=25.0),
     Case("wrapped-laplace", _torch(_laplace), lambda n: _independent(_laplace(n)), reach=25.0),
     Case("wrapped-logistic", _torch(_logistic), lambda n: _independent(_logistic(n)), reach=25.0),

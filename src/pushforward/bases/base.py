@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from pushforward.errors import ArgumentError
 from pushforward.spec import Part
+from pushforward.transforms.domains import Domain, Everywhere
+from pushforward.transforms.domains.box import per_feature
 
 __all__ = ["Base", "draw_components", "draw_counts", "per_feature", "sampled_shape"]
 
@@ -28,6 +30,11 @@ class Base(Part, nn.Module):
     context: int = 0
     exactness: str = "exact"
 
+    @property
+    def support(self) -> Domain | None:
+        """Where it has mass; None where that is not known."""
+        return Everywhere(len(self.event_shape))
+
     @abc.abstractmethod
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Log-density of z in nats, ``(*batch,)``."""
@@ -41,6 +48,10 @@ class Base(Part, nn.Module):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Differentiable draws, ``(*n, *context_batch, *event_shape)``."""
+
+    def settle(self, z: Tensor | None = None, context: Tensor | None = None) -> Base:
+        """Set what evaluation needs to know after training; by default nothing."""
+        return self
 
 
 def draw_counts(n: Any) -> tuple[int, ...]:
@@ -68,25 +79,20 @@ def sampled_shape(
 def draw_components(
     logits: Tensor, batch: tuple[int, ...], generator: torch.Generator | None
 ) -> Tensor:
-    """Number of the component that each draw of a mixture comes from, of shape ``batch``."""
-    count = math.prod(batch)
+    """Number of the component that each draw of a mixture comes from, of shape ``batch``.
+
+    Args:
+        logits: ``(components,)``, or shares of their own for rows of the batch, which they end in.
+        batch: shape of the draws.
+        generator: where they come from.
+    """
     share = torch.softmax(logits.detach(), -1)
-    # multinomial refuses to draw nothing
-    which = torch.multinomial(share, max(1, count), replacement=True, generator=generator)
-    return which[:count].reshape(batch)
-
-
-def per_feature(who: str, name: str, value: float | Tensor, features: int) -> Tensor:
-    """A number or one number for each feature, as ``(features,)``."""
-    given = torch.as_tensor(value)
-    given = given if given.is_floating_point() else given.to(torch.get_default_dtype())
-    if given.ndim > 1 or (given.ndim == 1 and len(given) != features):
-        raise ArgumentError(
-            f"{who}: {name} has shape {tuple(given.shape)}, expected a number or ({features},)."
-        )
-    if not bool(torch.isfinite(given).all()):
-        raise ArgumentError(f"{who}: {name} is {given.tolist()}, expected finite numbers.")
-    return given.detach().expand(features).clone()
+    rows = share.reshape(-1, share.shape[-1])
+    count = math.prod(batch) // max(1, len(rows))
+    if not len(rows) or not count:  # multinomial refuses to draw nothing
+        return torch.zeros(batch, dtype=torch.long, device=logits.device)
+    which = torch.multinomial(rows, count, replacement=True, generator=generator)
+    return which.mT.reshape(batch)
 
 
 LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,6 +10,10 @@ from torch import Tensor, nn
 
 from pushforward.bases.base import Base, draw_components, sampled_shape
 from pushforward.errors import ArgumentError, ShapeError
+from pushforward.networks.mlp import MLP
+from pushforward.numerics.conditioning import reach
+from pushforward.transforms.base import admit_context, weakest
+from pushforward.transforms.domains import Domain, Everywhere
 
 __all__ = ["Mixture"]
 
@@ -16,17 +21,26 @@ __all__ = ["Mixture"]
 class Mixture(Base):
     """Mixture of densities, each a base (a ``Flow`` is one).
 
+    Components may read a context, and so may the shares. The mixture is as exact as the weakest
+    component: of bounds it is a bound; of unbiased estimates of log-densities it is an estimate
+    that lies a little high, by at most half their variance, since it is the logarithm of a sum.
+
     Args:
         *components: the densities; give them different centres, since equal ones stay equal.
         weights: shares of the components, normalized here; by default equal.
         learn: whether the shares are trained.
+        context: width of a context that moves the shares, by a network of it; 0 for none.
+        hidden: widths of the hidden layers of that network.
 
     Shapes:
-        z: ``(*batch, *event_shape)``; log_prob: ``(*batch,)``, nats
+        z: ``(*batch, *event_shape)``; context: ``(*batch, context)``; log_prob: ``(*batch,)``, nats
 
     Raises:
         ArgumentError: no component, or weights that are not positive.
-        ShapeError: components of different event shapes.
+        ShapeError: components of different event shapes, or contexts of different widths.
+        ContextError: no context for a mixture that reads one.
+
+    Cost: the sum of the components'; every one is drawn from, too.
 
     Source: none
 
@@ -44,6 +58,8 @@ class Mixture(Base):
         *components: Base,
         weights: list[float] | Tensor | None = None,
         learn: bool = True,
+        context: int = 0,
+        hidden: Sequence[int] = (128, 128),
     ) -> None:
         super().__init__()
         if not components:
@@ -52,7 +68,10 @@ class Mixture(Base):
         if len(set(shapes)) > 1:
             raise ShapeError(f"Mixture: the components have event shapes {shapes}, expected one.")
         self.event_shape = shapes[0]
-        self.context = max(component.context for component in components)
+        widths = sorted({context, *(component.context for component in components)} - {0})
+        if len(widths) > 1:
+            raise ShapeError(f"Mixture: the parts read contexts of widths {widths}, expected one.")
+        self.context = widths[0] if widths else 0
         self.components = nn.ModuleList(components)
         share = torch.ones(len(components)) if weights is None else torch.as_tensor(weights)
         if len(share) != len(components) or not bool((share > 0).all()):
@@ -65,6 +84,19 @@ class Mixture(Base):
             self.logits = nn.Parameter(logits)
         else:
             self.register_buffer("logits", logits)
+        self.network = MLP(context, len(components), hidden) if context else None
+
+    @property
+    def exactness(self) -> str:  # type: ignore[override]
+        """That of the weakest component."""
+        components: list[Any] = list(self.components)
+        return weakest(*(component.exactness for component in components))
+
+    @property
+    def support(self) -> Domain | None:
+        """Everywhere if a component has mass everywhere; else it is not known."""
+        supports = (getattr(part, "support", None) for part in self.components)
+        return next((s for s in supports if isinstance(s, Everywhere)), None)
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Log-density in nats."""
@@ -75,8 +107,25 @@ class Mixture(Base):
         return torch.softmax(self._joint(z, context), -1)
 
     def _joint(self, z: Tensor, context: Tensor | None) -> Tensor:
-        parts = [_log_prob(component, z, context) for component in self.components]
-        return torch.stack(parts, -1) + torch.log_softmax(self.logits, -1)
+        batch = tuple(z.shape[: z.ndim - len(self.event_shape)])
+        context = self._admitted("log_prob", batch, context)
+        components: list[Any] = list(self.components)
+        parts = [part.log_prob(z, context if part.context else None) for part in components]
+        return torch.stack(parts, -1) + torch.log_softmax(self._logits(context), -1)
+
+    def _admitted(
+        self, method: str, batch: tuple[int, ...], context: Tensor | None
+    ) -> Tensor | None:
+        if not self.context:
+            return None
+        return admit_context(f"Mixture.{method}", "z", batch, context, self.context)
+
+    def _logits(self, context: Tensor | None) -> Tensor:
+        """Logarithms of the shares but for a constant, ``(components,)`` or one for each row."""
+        if self.network is None or context is None:
+            return self.logits
+        more: Tensor = self.network(reach(context)).to(self.logits.dtype)
+        return self.logits + more
 
     def rsample(
         self,
@@ -88,17 +137,14 @@ class Mixture(Base):
         """Draws; gradients reach the components, but not the choice among them."""
         shape = sampled_shape(n, context, self.event_shape)
         batch = shape[: len(shape) - len(self.event_shape)]
-        which = draw_components(self.logits, batch, generator)
+        given = self._admitted("rsample", () if context is None else context.shape[:-1], context)
+        which = draw_components(self._logits(given), batch, generator)
         components: list[Any] = list(self.components)
         draws = [
-            component.rsample(n, context if component.context else None, generator=generator)
-            if component.context or context is None
+            component.rsample(n, given, generator=generator)
+            if component.context
             else component.rsample(batch, generator=generator)
             for component in components
         ]
         index = which.reshape(1, *batch, *(1 for _ in self.event_shape)).expand(1, *shape)
         return torch.stack(draws).gather(0, index)[0]
-
-
-def _log_prob(component: nn.Module, z: Tensor, context: Tensor | None) -> Tensor:
-    return component.log_prob(z, context if component.context else None)  # type: ignore[operator,no-any-return]

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from collections.abc import Sequence
 
-from pushforward.bases.base import LOG_SQRT_2PI, Base, per_feature, sampled_shape
-from pushforward.errors import ArgumentError
+import torch
+from torch import Tensor
+
+from pushforward.bases.base import LOG_SQRT_2PI
+from pushforward.bases.location_scale import LocationScale
 
 __all__ = ["Normal"]
 
 
-class Normal(Base):
-    """Normal density with independent features.
+class Normal(LocationScale):
+    """Normal density with independent features; ``MultivariateNormal`` has dependent ones.
 
     Args:
         features: width of z.
         loc: mean, a number or ``(features,)``.
         scale: standard deviation, a number or ``(features,)``.
         learn: whether mean and standard deviation are trained.
+        context: width of a context; a network of it then moves both.
+        hidden: widths of the hidden layers of that network.
 
     Shapes:
-        z: ``(*batch, features)``; log_prob: ``(*batch,)``, nats
+        z: ``(*batch, features)``; context: ``(*batch, context)``; log_prob: ``(*batch,)``, nats
 
     Raises:
         ArgumentError: a scale that is not positive, or a wrong length.
+        ContextError: no context for a base that reads one.
 
     Source: none
 
     Example:
         >>> Normal(2).log_prob(torch.zeros(2))
         tensor(-1.8379)
+        >>> Normal(2, context=3).rsample(5, torch.zeros(4, 3)).shape
+        torch.Size([5, 4, 2])
     """
-
-    loc: Tensor
-    log_scale: Tensor
 
     def __init__(
         self,
@@ -42,35 +46,15 @@ class Normal(Base):
         loc: float | Tensor = 0.0,
         scale: float | Tensor = 1.0,
         learn: bool = False,
+        context: int = 0,
+        hidden: Sequence[int] = (128, 128),
     ) -> None:
-        super().__init__()
-        self.event_shape = (features,)
-        width = per_feature("Normal", "scale", scale, features)
-        if not bool((width > 0).all()):
-            raise ArgumentError(f"Normal: scale is {width.tolist()}, expected positive numbers.")
-        values = {"loc": per_feature("Normal", "loc", loc, features), "log_scale": width.log()}
-        for name, value in values.items():
-            if learn:
-                self.register_parameter(name, nn.Parameter(value))
-            else:
-                self.register_buffer(name, value)
+        super().__init__(features, loc, scale, learn, context, hidden)
 
-    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """Log-density in nats."""
-        standard = (z - self.loc) * (-self.log_scale).exp()
-        constant = self.log_scale.sum() + self.event_shape[0] * LOG_SQRT_2PI
-        return -0.5 * standard.square().sum(-1) - constant
+    def _standard_log_prob(self, h: Tensor, *shape: Tensor) -> Tensor:
+        return -0.5 * h.square() - LOG_SQRT_2PI
 
-    def rsample(
-        self,
-        n: int | tuple[int, ...] = (),
-        context: Tensor | None = None,
-        *,
-        generator: torch.Generator | None = None,
+    def _standard_draws(
+        self, like: Tensor, generator: torch.Generator | None, *shape: Tensor
     ) -> Tensor:
-        """Draws, ``(*n, *context_batch, features)``."""
-        shape = sampled_shape(n, context, self.event_shape)
-        noise = torch.randn(
-            shape, generator=generator, dtype=self.loc.dtype, device=self.loc.device
-        )
-        return torch.addcmul(self.loc, noise, self.log_scale.exp())
+        return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from pushforward.bases.base import Base, per_feature, sampled_shape
-from pushforward.errors import ArgumentError
+from pushforward.bases.base import Base, sampled_shape
+from pushforward.transforms.domains.box import Box, box_ends
 
 __all__ = ["Uniform"]
 
@@ -42,13 +42,14 @@ class Uniform(Base):
     ) -> None:
         super().__init__()
         self.event_shape = (features,)
-        self.register_buffer("low", per_feature("Uniform", "low", low, features))
-        self.register_buffer("high", per_feature("Uniform", "high", high, features))
-        if not bool((self.low < self.high).all()):
-            raise ArgumentError(
-                f"Uniform: low is {self.low.tolist()} and high {self.high.tolist()}, "
-                f"expected low < high."
-            )
+        ends = box_ends("Uniform", low, high, features)
+        for name, end in zip(("low", "high"), ends, strict=True):
+            self.register_buffer(name, end)
+
+    @property
+    def support(self) -> Box:
+        """The box."""
+        return Box(self.low, self.high, closed=True)
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Log-density in nats."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pushforward.bases.base import Base, sampled_shape
 from pushforward.errors import ArgumentError, InputTypeError
 from pushforward.spec import Part
+from pushforward.transforms.domains import Domain, Everywhere
 
 __all__ = ["Wrapped", "as_base"]
 
@@ -129,6 +130,19 @@ class Wrapped(Base, _Held):
         cls = _class_of(torch.distributions, self.name, torch.distributions.Distribution)
         options = {} if checked else {"validate_args": False}
         return cls(**self._values(checked), **options)
+
+    @property
+    def support(self) -> Domain | None:
+        """Everywhere where PyTorch says so; other constraints of PyTorch are not translated."""
+        from torch.distributions import VonMises, constraints
+
+        made = self.made(checked=False)
+        support = getattr(made.support, "base_constraint", made.support)
+        while hasattr(made, "base_dist"):
+            made = made.base_dist
+        if isinstance(made, VonMises):  # "real", but it is a density over one period
+            return None
+        return Everywhere(len(self.event_shape)) if support is constraints.real else None
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Log-density in nats, -inf outside the support."""
