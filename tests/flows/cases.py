@@ -1,5 +1,6 @@
 """One line a recipe. A recipe listed here gets every law of this folder."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -47,6 +48,12 @@ def _on_a_distribution(features: int, context: int) -> Flow:
     return flows.maf(features, context, base=base, **SMALL)
 
 
+def _of_angles(features: int, context: int) -> Flow:
+    """Numbers of any size laid on a circle, once round."""
+    start = T.Compose(T.Standardize(features), T.Sigmoid(features, -math.pi, math.pi))
+    return flows.ncsf(features, context, start=start, **SMALL)
+
+
 def _by_hand(features: int, context: int) -> Flow:
     transform = T.Compose(
         T.ActNorm(features),
@@ -67,6 +74,24 @@ CASES = [
     Case("nsf-autoregressive", lambda n, c: flows.nsf(n, c, autoregressive=True, **SMALL)),
     Case("coupling", lambda n, c: flows.coupling(n, c, start="actnorm", mix="none", **SMALL)),
     Case("autoregressive", lambda n, c: flows.autoregressive(n, c, map=maps.Affine(), **SMALL)),
+    Case("iaf-gated", lambda n, c: flows.iaf(n, c, gated=True, **SMALL)),
+    Case("made", lambda n, c: flows.made(n, c, hidden=(16,), seed=0)),
+    Case("made-mixture", lambda n, c: flows.made(n, c, components=3, hidden=(16,), seed=0)),
+    Case("naf", lambda n, c: flows.naf(n, c, **SMALL)),
+    Case("umnn", lambda n, c: flows.umnn(n, c, **SMALL)),
+    Case("sospf", lambda n, c: flows.sospf(n, c, **SMALL)),
+    Case("bernstein", lambda n, c: flows.bernstein(n, c, **SMALL)),
+    Case("bernstein-sampling", lambda n, c: flows.bernstein(n, c, direction="sampling", **SMALL)),
+    Case("bnaf", lambda n, c: flows.bnaf(n, c, **SMALL)),
+    Case("flowpp", lambda n, c: flows.flowpp(n, c, **SMALL)),
+    Case("planar", lambda n, c: flows.planar(n, c, **SMALL)),
+    Case("radial", lambda n, c: flows.radial(n, c, **SMALL)),
+    Case("sylvester", lambda n, c: flows.sylvester(n, c, **SMALL)),
+    Case("residual", lambda n, c: flows.residual(n, c, **SMALL), double=1e-8),
+    Case("ffjord", lambda n, c: flows.ffjord(n, c, steps=12, trace="exact", **SMALL), double=1e-6),
+    Case("mixture_nsf", lambda n, c: flows.mixture_nsf(n, c, components=3, **SMALL)),
+    Case("heavy_tailed", lambda n, c: flows.heavy_tailed(n, c, **SMALL)),
+    Case("ncsf", _of_angles),
     Case("base-student-t", _on_students_t),
     Case("base-mixture", _on_a_mixture),
     Case("base-flow", _on_a_flow),

@@ -214,7 +214,7 @@ def test_loaders_that_cannot_be_used_are_refused(build, ring, data, more, kind, 
 
 def test_a_loader_with_bad_rows_is_found_out_in_training(gaussian, ring):
     x = ring.clone()
-    x[:, 1] = torch.inf
+    x[:, 1] = torch.nan
     loader = DataLoader(TensorDataset(x), batch_size=64)
     with pytest.raises(
         NotFiniteError, match=r"began in the data \(64 of 64 rows, first in column 1"

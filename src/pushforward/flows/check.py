@@ -14,11 +14,13 @@ from torch import Tensor
 from pushforward.errors import ArgumentError, InputTypeError, SpecError
 from pushforward.flows.arrays import as_tensor
 from pushforward.flows.flow import Flow
+from pushforward.transforms.domains import Angles
 
 __all__ = ["CheckReport", "Finding", "check"]
 
 _ROWS = 256  # rows that a law looks at
 _JACOBIAN_ROWS = 16
+_DRAWN = 4096  # samples that show where the mass is
 _JACOBIAN_FEATURES = 256  # beyond it a full Jacobian is left out, and the report says so
 
 
@@ -180,8 +182,13 @@ def _jacobian(
         def encode(row: Tensor, e: Tensor | None = e) -> Tensor:
             return flow.transform(row, e)[0]  # type: ignore[no-any-return]
 
-        found = torch.autograd.functional.jacobian(encode, x[i]).reshape(size, size)  # type: ignore[no-untyped-call]
-        want = torch.linalg.slogdet(found.double()).logabsdet
+        found = torch.autograd.functional.jacobian(encode, x[i]).reshape(-1, size)  # type: ignore[no-untyped-call]
+        # a simplex or a sphere has fewer directions than numbers
+        found = found.double() @ flow.transform.domain.tangent(x[i].double())
+        with torch.no_grad():
+            z = encode(x[i]).double()
+        found = torch.linalg.pinv(flow.transform.codomain.tangent(z)) @ found
+        want = torch.linalg.slogdet(found).logabsdet
         with torch.no_grad():
             errors.append((flow.transform(x[i], e)[1].double() - want).abs().reshape(1))
     yield _largest(law, torch.stack(errors), _tolerance(flow) * math.sqrt(size))
@@ -204,6 +211,13 @@ def _integral(
     flow: Flow, x: Tensor, c: Tensor | None, generator: torch.Generator
 ) -> Iterator[Finding]:
     law = "density integrates to 1"
+    domain, within = flow.transform.domain, None
+    if isinstance(domain, Angles):  # a periodic density goes on: it is one over one period
+        half = torch.full(flow.event_shape, domain.period / 2.0)
+        within = (-half, half)
+    elif not domain.solid:
+        yield Finding(law, None, math.nan, math.nan, f"on {domain}")
+        return
     if len(flow.event_shape) != 1 or flow.event_shape[0] > 2 or flow.exactness != "exact":
         yield Finding(law, None, math.nan, math.nan, f"events of shape {flow.event_shape}")
         return
@@ -215,10 +229,10 @@ def _integral(
         with torch.no_grad():
             return flow.log_prob(points, context)
 
-    drawn = flow.sample(20_000, context, generator=generator)
-    value, error = integrate_density(log_prob, drawn)
+    drawn = flow.sample(_DRAWN, context, generator=generator)
+    value, error = integrate_density(log_prob, drawn, within)
     limit = max(1e-2, 4.0 * error)
-    where = "quadrature over the samples' range"
+    where = f"quadrature over {'one period' if within else 'the range of the samples'}"
     yield Finding(law, abs(value - 1.0) <= limit, value, 1.0, f"{where}, ± {limit:.1g}")
 
 

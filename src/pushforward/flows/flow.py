@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pushforward.bases import as_base
+from pushforward.bases import Base, as_base
 from pushforward.bases.base import draw_counts
 from pushforward.errors import ArgumentError, ContextError, InputTypeError, ShapeError
 from pushforward.flows.arrays import as_tensor
+from pushforward.flows.supports import filled, refuse_lost_mass, refuse_outside
 from pushforward.numerics.subset import some_of
 from pushforward.spec import Part
 from pushforward.transforms.base import Transform, drawing_from, weakest
+from pushforward.transforms.compose import push
+from pushforward.transforms.domains import Domain
 from pushforward.transforms.influence import warn_if_disconnected
 
 if TYPE_CHECKING:
@@ -33,7 +36,8 @@ class Estimate(NamedTuple):
         log_prob: ``(*batch,)``, nats.
         standard_error: ``(*batch,)``, nats; zero where the density is exact, nan from one sample.
         samples: how many draws it rests on.
-        evaluations: how often the transform was evaluated.
+        evaluations: how often the transform was evaluated; of a continuous one, how often its
+            network was, each time for all rows and samples.
         exactness: ``exact``, ``estimate`` (unbiased) or ``bound`` (a lower one).
     """
 
@@ -60,6 +64,8 @@ class Flow(Part, nn.Module):
     Arrays and frames of numbers are taken too, and cast to the flow's dtype and device.
 
     Raises:
+        ArgumentError: the base has mass that the transform does not reach, so that the density
+            would not integrate to one: a normal base behind a sigmoid.
         ShapeError: transform and base do not fit, or x does not fit the flow.
         ContextError: a context is missing, or given to a flow that reads none.
 
@@ -88,6 +94,7 @@ class Flow(Part, nn.Module):
                 f"Flow: the transform gives z of shape {transform.latent_shape}, the base is a "
                 f"density of shape {tuple(self.base.event_shape)}."
             )
+        refuse_lost_mass(transform, self.base)
         widths = {transform.context, self.base.context} - {0}
         if len(widths) > 1:
             raise ShapeError(f"Flow: transform and base read contexts of widths {sorted(widths)}.")
@@ -104,6 +111,11 @@ class Flow(Part, nn.Module):
     def event_shape(self) -> tuple[int, ...]:
         """Shape of one x."""
         return self.transform.event_shape
+
+    @property
+    def support(self) -> Domain | None:
+        """Where it has mass; None where that is not known."""
+        return self.transform.domain if filled(self.transform, self.base) else None
 
     @property
     def exactness(self) -> str:
@@ -168,13 +180,20 @@ class Flow(Part, nn.Module):
         x, e = self._data("estimate", x), self._embedded("estimate", context)
         if self.exactness == "exact":
             exact = self._log_prob(x, e)
-            return Estimate(exact, torch.zeros_like(exact), 1, 1, "exact")
+            return Estimate(exact, torch.zeros_like(exact), 1, self._evaluations(1), "exact")
         draws = self._draws(x, e, samples, generator)
         if self.exactness == "estimate":
-            return Estimate(draws.mean(0), _error_of_mean(draws), samples, samples, "estimate")
+            error = _error_of_mean(draws)
+            return Estimate(draws.mean(0), error, samples, self._evaluations(samples), "estimate")
         value = draws.logsumexp(0) - math.log(samples)
         ratio = (draws - value).exp()  # delta method: the log of a mean of ratios
-        return Estimate(value, _error_of_mean(ratio), samples, samples, "bound")
+        error = _error_of_mean(ratio)
+        return Estimate(value, error, samples, self._evaluations(samples), "bound")
+
+    def _evaluations(self, samples: int) -> int:
+        """The network calls that solvers counted; without a solver, one pass a sample."""
+        counts = (part.evaluations for part in self.modules() if isinstance(part, Transform))
+        return sum(counts) or samples
 
     def _log_prob(self, x: Tensor, e: Tensor | None) -> Tensor:
         logdet: Tensor
@@ -292,6 +311,7 @@ class Flow(Part, nn.Module):
         """
         with torch.no_grad():
             x = self._data("fit", x)
+            refuse_outside(self.transform.domain, x)
             look = getattr(self.embed, "fit", None)
             if look is not None and context is not None:
                 look(as_tensor("Flow.fit", "context", context, self.dtype, self.device))
@@ -304,6 +324,20 @@ class Flow(Part, nn.Module):
                 x = x[some]
                 z = self.transform(x, e if self.transform.context else None)[0]
                 look(z, e if self.base.context else None)
+        return self
+
+    def settle(self, x: Any, context: Any = None) -> Flow:
+        """Set what evaluation needs to know of the trained flow; ``pf.fit`` does so at its end.
+
+        Statistics of batch normalization become those of all rows x, and bases that normalize
+        themselves by draws take many.
+        """
+        with torch.no_grad():
+            x, e = self._data("settle", x), self._embedded("settle", context)
+            self.transform.settle(x, e)
+            if type(self.base).settle is not Base.settle:
+                z = push(self.transform, x, e if self.transform.context else None)
+                self.base.settle(z, e if self.base.context else None)
         return self
 
     def _data(self, method: str, x: Any) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.errors import ArgumentError, InputTypeError, SpecError
+from pushforward.flows.recipes.registry import learning_rate
 from pushforward.objectives.likelihood import Batch, MaximumLikelihood, Objective
 from pushforward.spec import Part, describe, dumps
 from pushforward.training.average import Average
@@ -79,7 +80,8 @@ def fit(
     ``flow.fit`` looks at the training rows once, unless the flow was trained before: training then
     goes on from what it is. Gradient steps are taken if anything is trainable. The flow as it was
     at the start is evaluated, too: if training only makes it worse, it stays as it was. The
-    figures that decide are those of the validation rows, of the averaged weights.
+    figures that decide are those of the validation rows, of the averaged weights. At the end
+    ``flow.settle`` looks at the training rows again.
 
     Rows that are not finite are refused. A step whose loss or gradient is not finite changes
     nothing, is counted and reported in the history; three in a row end the run.
@@ -97,7 +99,7 @@ def fit(
         epochs: passes over the training rows; by default chosen from the size of the table.
         steps: steps, in the place of ``epochs``.
         batch_size: rows a step; by default chosen.
-        lr: peak learning rate; by default 0.002.
+        lr: peak learning rate; by default 0.002, or what the flow's recipe says.
         optimizer: a callable from parameters to an optimizer with its own learning rate, which
             warm-up and decay then scale; by default AdamW.
         patience: evaluations in a row without a better validation figure before the run stops;
@@ -149,7 +151,7 @@ def fit(
     dtype = _settle_precision(flow, precision)
     shape = RowShape(tuple(flow.event_shape), _context_width(flow))
     given = look(data, context, weights, validation, shape, dtype)
-    chosen = settle(request, given, math.prod(shape.event))
+    chosen = settle(request, given, math.prod(shape.event), learning_rate(flow))
     place = _choose_device(device, flow, given, chosen.batch_size)
     module = LossModule(flow, MaximumLikelihood() if objective is None else objective).to(place)
     with private_randomness(seed, place), _threads(flow, chosen.batch_size):
@@ -174,6 +176,8 @@ def fit(
             loop.folder, loop.callbacks = folder, callbacks
             loop.history.settings = settings
             history = _run(loop, resume, progress)
+        settled = by_weight(sources.sample)
+        flow.settle(settled.x, settled.context)
     flow.facts["training"] = history.summary()
     return history
 

@@ -79,13 +79,16 @@ class Settings:
     ema: float
 
 
-def settle(request: Request, given: Given, features: int) -> Settings:
+def settle(
+    request: Request, given: Given, features: int, usual_lr: float | None = None
+) -> Settings:
     """Choose what the caller left open.
 
     Args:
         request: what the caller chose.
         given: the data.
         features: numbers in a row.
+        usual_lr: learning rate that suits the flow, where the usual one does not.
 
     Raises:
         ArgumentError: the length of the run is not given and cannot be known.
@@ -115,7 +118,7 @@ def settle(request: Request, given: Given, features: int) -> Settings:
     return Settings(
         batch_size=batch_size,
         steps=steps,
-        lr=LEARNING_RATE if request.lr is None else float(request.lr),
+        lr=float(next(lr for lr in (request.lr, usual_lr, LEARNING_RATE) if lr is not None)),
         patience=PATIENCE if request.patience is None else request.patience,
         ema=average_decay(steps) if request.ema is None else float(request.ema),
     )

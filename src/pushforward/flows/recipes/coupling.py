@@ -13,7 +13,7 @@ from pushforward.flows.recipes.registry import recipe
 from pushforward.flows.recipes.stack import assemble, check_layers, couplings, mixed
 from pushforward.transforms import Diagonal
 
-__all__ = ["coupling", "nice", "realnvp"]
+__all__ = ["coupling", "flowpp", "nice", "realnvp"]
 
 
 @recipe(
@@ -50,7 +50,7 @@ def coupling(
         mix: ``lu`` puts a learned linear transform around every layer, ``none`` nothing.
         activation: activation of the networks.
         dropout: dropout of the networks.
-        start: what comes first: ``standardize``, ``actnorm``, ``none`` or a transform.
+        start: what comes first: ``standardize``, ``robust``, ``actnorm``, ``none`` or a transform.
         base: density of z, standard normal by default.
         seed: seed of weights and of the choice of halves; None uses torch's own state.
 
@@ -105,7 +105,7 @@ def nice(
         hidden: widths of the hidden layers of each network.
         activation: activation of the networks.
         dropout: dropout of the networks.
-        start: what comes first: ``standardize``, ``actnorm``, ``none`` or a transform.
+        start: what comes first: ``standardize``, ``robust``, ``actnorm``, ``none`` or a transform.
         base: density of z, standard normal by default.
         seed: seed of weights and of the choice of halves; None uses torch's own state.
 
@@ -152,7 +152,7 @@ def realnvp(
         hidden: widths of the hidden layers of each network.
         activation: activation of the networks.
         dropout: dropout of the networks.
-        start: what comes first: ``standardize``, ``actnorm``, ``none`` or a transform.
+        start: what comes first: ``standardize``, ``robust``, ``actnorm``, ``none`` or a transform.
         base: density of z, standard normal by default.
         seed: seed of weights and of the choice of halves; None uses torch's own state.
 
@@ -169,3 +169,57 @@ def realnvp(
     networks = {"hidden": hidden, "activation": activation, "dropout": dropout}
     steps = couplings(features, context, maps.Affine(), layers, **networks)
     return assemble(features, context, steps, start, base)
+
+
+@recipe(
+    paper="1902.00275",
+    year=2019,
+    density="1 call",
+    sampling="1 call, 1 root",
+    choose="mixture couplings: multimodal conditionals without a box; slower samples",
+)
+def flowpp(
+    features: int,
+    context: int = 0,
+    *,
+    layers: int = 6,
+    components: int = 8,
+    hidden: Sequence[int] = (128, 128),
+    mix: str = "lu",
+    activation: str = "relu",
+    dropout: float = 0.0,
+    start: Any = "standardize",
+    base: Any = None,
+    seed: int | None = None,
+) -> Flow:
+    """Flow++: couplings with the distribution function of a mixture of logistic densities.
+
+    Ours differs from the paper, which is about images, in its networks, which are perceptrons
+    without attention; the paper's dequantization is not part of it.
+
+    Args:
+        features: width of x.
+        context: width of the context.
+        layers: number of couplings.
+        components: of each mixture.
+        hidden: widths of the hidden layers of each network.
+        mix: ``lu`` puts a learned linear transform around every layer, ``none`` nothing.
+        activation: activation of the networks.
+        dropout: dropout of the networks.
+        start: what comes first: ``standardize``, ``robust``, ``actnorm``, ``none`` or a transform.
+        base: density of z, standard normal by default.
+        seed: seed of weights and of the choice of halves; None uses torch's own state.
+
+    Raises:
+        ArgumentError: an argument out of range.
+
+    Source: Ho, Chen, Srinivas, Duan, Abbeel 2019, arXiv:1902.00275
+
+    Example:
+        >>> flowpp(2, layers=2, seed=0).sample(3).shape
+        torch.Size([3, 2])
+    """
+    check_layers("flowpp", layers)
+    networks: dict[str, Any] = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    steps = couplings(features, context, maps.LogisticMixture(components), layers, **networks)
+    return assemble(features, context, mixed(features, steps, mix), start, base)

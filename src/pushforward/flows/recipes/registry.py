@@ -15,7 +15,7 @@ from pushforward.errors import ArgumentError, SpecError
 from pushforward.flows.flow import Flow
 from pushforward.spec import Writer
 
-__all__ = ["RECIPES", "Recipe", "find", "recipe"]
+__all__ = ["RECIPES", "Recipe", "find", "learning_rate", "recipe"]
 
 F = TypeVar("F", bound=Callable[..., Flow])
 
@@ -32,6 +32,7 @@ class Recipe:
         density: what ``log_prob`` costs, in network calls a layer.
         sampling: what ``sample`` costs, in network calls a layer.
         choose: when to choose it.
+        lr: peak learning rate that ``pf.fit`` takes if none is given; None: the usual one.
     """
 
     name: str
@@ -41,12 +42,21 @@ class Recipe:
     density: str
     sampling: str
     choose: str
+    lr: float | None = None
 
 
 RECIPES: dict[str, Recipe] = {}
 
 
-def recipe(*, paper: str, year: int, density: str, sampling: str, choose: str) -> Callable[[F], F]:
+def recipe(
+    *,
+    paper: str,
+    year: int,
+    density: str,
+    sampling: str,
+    choose: str,
+    lr: float | None = None,
+) -> Callable[[F], F]:
     """Register a function as a recipe: its flow remembers name, arguments and seed."""
 
     def register(build: F) -> F:
@@ -74,11 +84,17 @@ def recipe(*, paper: str, year: int, density: str, sampling: str, choose: str) -
             return flow
 
         RECIPES[build.__name__] = Recipe(
-            build.__name__, made, paper, year, density, sampling, choose
+            build.__name__, made, paper, year, density, sampling, choose, lr
         )
         return made  # type: ignore[return-value]
 
     return register
+
+
+def learning_rate(flow: Flow) -> float | None:
+    """Peak learning rate of the recipe that built a flow, where it has one of its own."""
+    built = RECIPES.get(flow.facts.get("recipe", {}).get("name"))
+    return None if built is None else built.lr
 
 
 def _plain(value: Any) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from pushforward import maps
+from pushforward.bases import GaussianMixture, Uniform
 from pushforward.errors import ArgumentError
 from pushforward.flows.flow import Flow
 from pushforward.flows.recipes.registry import recipe
@@ -14,10 +16,12 @@ from pushforward.flows.recipes.stack import (
     autoregressions,
     check_layers,
     couplings,
+    keeps,
     mixed,
 )
+from pushforward.transforms import Circle, Coupling, Transform
 
-__all__ = ["nsf"]
+__all__ = ["mixture_nsf", "ncsf", "nsf"]
 
 # Largest log-scale of the affine layers: they are there to shift, the splines to scale.
 _BOUND = 0.5
@@ -27,7 +31,7 @@ _BOUND = 0.5
     paper="1906.04032",
     year=2019,
     density="1 call",
-    sampling="1 call; autoregressive=True: 1 a feature",
+    sampling="1 call",
     choose="the default: sharp, skewed and separated shapes; both directions exact and fast",
 )
 def nsf(
@@ -68,7 +72,7 @@ def nsf(
         mix: ``lu`` puts a learned linear transform around every layer, ``none`` nothing.
         activation: activation of the networks.
         dropout: dropout of the networks.
-        start: what comes first: ``standardize``, ``actnorm``, ``none`` or a transform.
+        start: what comes first: ``standardize``, ``robust``, ``actnorm``, ``none`` or a transform.
         base: density of z, standard normal by default.
         seed: seed of weights, halves and orders; None uses torch's own state.
 
@@ -96,3 +100,139 @@ def nsf(
     splines = build(features, context, maps.RationalQuadratic(bins), layers, **networks)
     first = build(features, context, maps.Affine(_BOUND), affine, **networks)
     return assemble(features, context, mixed(features, [*first, *splines], mix), start, base)
+
+
+@recipe(
+    paper="1912.13025",
+    year=2019,
+    density="1 call",
+    sampling="1 call",
+    choose="splines on a mixture of normal densities: data in separate groups",
+)
+def mixture_nsf(
+    features: int,
+    context: int = 0,
+    *,
+    components: int = 8,
+    background: float = 0.0,
+    layers: int = 6,
+    hidden: Sequence[int] = (128, 128),
+    bins: int = 8,
+    affine: int = 2,
+    mix: str = "lu",
+    activation: str = "relu",
+    dropout: float = 0.0,
+    start: Any = "standardize",
+    base: Any = None,
+    seed: int | None = None,
+) -> Flow:
+    """Neural spline flow on a mixture of normal densities, which the data places.
+
+    From one normal density a flow has to leave bridges of density between separate groups.
+
+    Ours differs from the paper in the components: they have full covariances, are trained, and
+    are placed by expectation and maximization when training begins.
+
+    Args:
+        features: width of x.
+        context: width of the context, which the layers read; the mixture does not.
+        components: number of components.
+        background: share that one more component starts with, as wide as all rows together.
+        layers: number of spline layers.
+        hidden: widths of the hidden layers of each network.
+        bins: bins of each spline.
+        affine: number of affine layers before them, 0 for none.
+        mix: ``lu`` puts a learned linear transform around every layer, ``none`` nothing.
+        activation: activation of the networks.
+        dropout: dropout of the networks.
+        start: what comes first: ``standardize``, ``robust``, ``actnorm``, ``none`` or a transform.
+        base: density of z, by default the mixture.
+        seed: seed of weights and halves; None uses torch's own state.
+
+    Raises:
+        ArgumentError: an argument out of range.
+
+    Source: Izmailov, Kirichenko, Finzi, Wilson 2019, arXiv:1912.13025; Durkan et al. 2019,
+        arXiv:1906.04032
+
+    Example:
+        >>> mixture_nsf(2, components=4, seed=0).sample(3).shape
+        torch.Size([3, 2])
+    """
+    flow: Flow = nsf(
+        features,
+        context,
+        layers=layers,
+        hidden=hidden,
+        bins=bins,
+        affine=affine,
+        mix=mix,
+        activation=activation,
+        dropout=dropout,
+        start=start,
+        base=GaussianMixture(features, components, background) if base is None else base,
+    )
+    return flow
+
+
+@recipe(
+    paper="2002.02428",
+    year=2020,
+    density="1 call",
+    sampling="1 call",
+    choose="angles: columns that are periodic, between -pi and pi",
+)
+def ncsf(
+    features: int,
+    context: int = 0,
+    *,
+    layers: int = 6,
+    hidden: Sequence[int] = (128, 128),
+    bins: int = 8,
+    activation: str = "relu",
+    dropout: float = 0.0,
+    start: Any = "circle",
+    base: Any = None,
+    seed: int | None = None,
+) -> Flow:
+    """Neural circular spline flow: a density of angles, with period two pi in each.
+
+    Each layer turns some of the angles and then bends them by a circular spline; how, depends on
+    the cosines and sines of the others. The density over one period integrates to 1, and goes on
+    periodically. Samples lie between -pi and pi.
+
+    Args:
+        features: number of angles.
+        context: width of the context.
+        layers: number of layers.
+        hidden: widths of the hidden layers of each network.
+        bins: bins of each spline.
+        activation: activation of the networks.
+        dropout: dropout of the networks.
+        start: what comes first: ``circle``, angles in radians, or a transform whose z is an angle
+            between -pi and pi, such as ``transforms.Interval(1, 0.0, 24.0, -math.pi, math.pi)``.
+        base: density of z on the circle, uniform by default.
+        seed: seed of weights and halves; None uses torch's own state.
+
+    Raises:
+        ArgumentError: an argument out of range.
+
+    Source: Rezende et al. 2020, arXiv:2002.02428
+
+    Example:
+        >>> angles = ncsf(2, seed=0).sample(1000)
+        >>> bool((angles.abs() <= math.pi).all())
+        True
+    """
+    check_layers("ncsf", layers)
+    spline = maps.RationalQuadratic(bins, box=math.pi, tails="circular")
+    networks: dict[str, Any] = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    networks["periodic"] = True
+    steps: list[Transform] = [
+        Coupling(features, map=map, keep=keep, context=context, **networks)
+        for keep in keeps(features, layers)
+        for map in (maps.Additive(), spline)
+    ]
+    first = Circle(features) if start == "circle" else start
+    base = Uniform(features, -math.pi, math.pi) if base is None else base
+    return assemble(features, context, steps, first, base)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -51,8 +52,9 @@ def assemble(
 def _start(features: int, start: Any) -> list[Transform]:
     if isinstance(start, Transform):
         return [start]
-    kinds: dict[Any, list[type[Standardize] | type[ActNorm]]] = {
+    kinds: dict[Any, list[Callable[[int], Transform]]] = {
         "standardize": [Standardize],
+        "robust": [partial(Standardize, robust=True)],
         "actnorm": [ActNorm],
         "none": [],
     }
@@ -109,12 +111,17 @@ def autoregressions(
     map: Map,
     layers: int,
     direction: str = "density",
+    first: Sequence[int] | None = None,
     **networks: Any,
 ) -> list[Transform]:
-    """Autoregressions with one map; ``networks`` goes to ``Autoregressive``."""
+    """Autoregressions with one map; ``networks`` goes to ``Autoregressive``.
+
+    The order of the first may be given; the others follow ``orders``.
+    """
+    each = orders(features, layers) if first is None else [first, *orders(features, layers)[1:]]
     steps = [
         Autoregressive(features, map=map, order=order, context=context, **networks)
-        for order in orders(features, layers)
+        for order in each
     ]
     return facing(steps, direction)
 

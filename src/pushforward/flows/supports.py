@@ -1,0 +1,48 @@
+"""Whether a base has its mass where a transform has its latents, and data where it has its x."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from pushforward.errors import ArgumentError, DataError
+from pushforward.transforms.base import Transform
+from pushforward.transforms.domains import Box, Domain
+
+__all__ = ["filled", "refuse_lost_mass", "refuse_outside"]
+
+
+def _support(base: nn.Module) -> Domain | None:
+    """Where a base has mass, if it says so."""
+    return getattr(base, "support", None)
+
+
+def filled(transform: Transform, base: nn.Module) -> bool:
+    """Whether a base is known to have mass everywhere that a transform reaches."""
+    support = _support(base)
+    return support is not None and transform.codomain.within(support)
+
+
+def refuse_lost_mass(transform: Transform, base: nn.Module) -> None:
+    """Refuse a base with mass that no x maps to: the density would integrate to less than one."""
+    support, reached = _support(base), transform.codomain
+    if support is None or support.within(reached):
+        return
+    such = ", such as bases.Uniform" if isinstance(reached, Box) else ""
+    raise ArgumentError(
+        f"Flow: the base, {type(base).__name__}, has mass on {support}, the transform reaches "
+        f"{reached}, so that the density would not integrate to one; take a base within that"
+        f"{such}, or end the transform with a step that gives {support}."
+    )
+
+
+def refuse_outside(domain: Domain, x: Tensor) -> None:
+    """Refuse data that has no density: training on it would only ever see -inf."""
+    outside = domain.outside(x)
+    if not bool(outside.any()):
+        return
+    row = int(outside.nonzero()[0, 0])
+    raise DataError(
+        f"Flow.fit: {int(outside.sum())} of {len(x)} rows of x have no density, the first is row "
+        f"{row}, {x[row].tolist()}; expected {domain}. Leave them out, or begin the flow with a "
+        f"transform that takes them."
+    )
