@@ -55,6 +55,49 @@ def test_fidelity(tmp_path):
     assert "TOO FAR" in out
 
 
+def test_tails(tmp_path):
+    result, out = run(
+        *("tails.py", tmp_path, "--features", 2, "--seeds", 1, "--rows", 400, "--steps", 2),
+        *("--draws", 20_000),
+    )
+    assert [f["flow"] for f in result["figures"]] == [
+        "heavy_tailed",
+        "tail transform",
+        "normal base",
+    ]
+    assert [f["limit"] for f in result["figures"]] == [0.15, 0.15, None]
+    assert "Hill" in out
+
+
+def test_recipes(tmp_path):
+    result, out = run(
+        *("recipes.py", tmp_path, "--sets", "two_moons", "mixture_10d", "--recipes", "nice"),
+        *("maf", "--rows", 2000, "--test", 500, "--steps", 20, "--threads", 1),
+        status=(0,),
+    )
+    assert len(result["figures"]) == 4
+    for figure in result["figures"]:
+        assert figure["value"] > figure["start"]
+        assert figure["below_truth"] > -0.2
+    assert "two_moons" in out
+
+
+def test_round_trips(tmp_path):
+    for only in ("map spline-linear", "transform coupling-affine"):
+        folder = tmp_path / only.split()[0]
+        result, _ = run(
+            *("round_trips.py", folder, "--only", only, "--numbers", 20_000), status=(0,)
+        )
+        assert all(figure["kept"] for figure in result["figures"])
+
+
+def test_groups(tmp_path):
+    result, _ = run("groups.py", tmp_path, "--rows", 500, "--steps", 10)
+    shares = [figure["share"] for figure in result["figures"]]
+    assert len(shares) == 4
+    assert all(0.0 <= share < 0.5 for share in shares)
+
+
 def test_tables(tmp_path):
     data = tmp_path / "data"
     (data / "hep").mkdir(parents=True)
@@ -87,6 +130,16 @@ def test_startup(tmp_path):
     took = {f["metric"]: f["value"] for f in result["figures"]}
     assert took["all above torch"] >= took["then pf.Flow"] + took["then pf.fit"]
     assert "slowest imports" in out
+
+
+def test_spline_inverse(tmp_path):
+    result, out = run("spline_inverse.py", tmp_path, "--bins", 3000, status=(0,))
+    ours = {f["metric"]: f for f in result["figures"] if "naive_formula" in f}
+    assert len(ours) == 5
+    assert all(0.0 < f["value"] <= (f["limit"] or 1.0) for f in ours.values())
+    worse = [f["naive_formula"] > 10 * f["value"] for f in ours.values()]
+    assert sum(worse) >= 2
+    assert "LinearRational" in out
 
 
 def test_two_real_kills_are_resumed(tmp_path):
