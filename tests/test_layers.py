@@ -32,7 +32,13 @@ ROOMS = [
     "studio",
     "cli",
 ]
-FAMILIES_SEE = {"base", "compose", "elementwise", "linear"}  # and no other family of transforms
+FAMILIES_SEE = {
+    "base",
+    "compose",
+    "domains",
+    "elementwise",
+    "linear",
+}  # and no other family of transforms
 # The command line holds one thin file a sub-command, besides what they share.
 COMMANDS = {"fit", "score", "sample", "info", "flows", "demo", "report", "view", "measure"}
 ROOT = Path(pushforward.__file__).parent
