@@ -153,11 +153,7 @@ _MEAN = 0.5 * sum(_CHANCES)
 
 def halved(n: int) -> bases.Base:
     """Resampled so that most draws have a first feature above 0; Z is set to what it is."""
-    base = (
-        bases.Resampled(bases.Normal(n, learn=True), Steps, truncation=3)
-        .double()
-        .settle(samples=10)
-    )
+    base = bases.Resampled(bases.Normal(n, learn=True), Steps, truncation=3).settle(samples=10)
     base.kept[0] = math.log(_MEAN)
     return base
 

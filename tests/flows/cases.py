@@ -22,11 +22,17 @@ class Case:
         name: what the tests are called by.
         build: (features, context) -> the flow, small.
         double: largest error of a round trip or of a density in float64.
+        start: how far a fitted flow is from a diagonal normal density before training, in nats a
+            row and feature; None if it begins as something else.
+        spread: of the weights that it is tested with; less where a cubic stretches the tails so
+            far that a grid over them has cells wider than what is in the middle.
     """
 
     name: str
     build: Callable[[int, int], Flow]
     double: float = 1e-9
+    start: float | None = 1e-4
+    spread: float = 0.25
 
 
 def _on_students_t(features: int, context: int) -> Flow:
@@ -76,26 +82,31 @@ CASES = [
     Case("autoregressive", lambda n, c: flows.autoregressive(n, c, map=maps.Affine(), **SMALL)),
     Case("iaf-gated", lambda n, c: flows.iaf(n, c, gated=True, **SMALL)),
     Case("made", lambda n, c: flows.made(n, c, hidden=(16,), seed=0)),
-    Case("made-mixture", lambda n, c: flows.made(n, c, components=3, hidden=(16,), seed=0)),
-    Case("naf", lambda n, c: flows.naf(n, c, **SMALL)),
+    Case(
+        "made-mixture",
+        lambda n, c: flows.made(n, c, components=3, hidden=(16,), seed=0),
+        start=None,
+    ),
+    Case("naf", lambda n, c: flows.naf(n, c, **SMALL), start=0.3),
     Case("umnn", lambda n, c: flows.umnn(n, c, **SMALL)),
-    Case("sospf", lambda n, c: flows.sospf(n, c, **SMALL)),
+    Case("sospf", lambda n, c: flows.sospf(n, c, **SMALL), start=0.3, spread=0.1),
     Case("bernstein", lambda n, c: flows.bernstein(n, c, **SMALL)),
     Case("bernstein-sampling", lambda n, c: flows.bernstein(n, c, direction="sampling", **SMALL)),
-    Case("bnaf", lambda n, c: flows.bnaf(n, c, **SMALL)),
-    Case("flowpp", lambda n, c: flows.flowpp(n, c, **SMALL)),
+    Case("bnaf", lambda n, c: flows.bnaf(n, c, **SMALL), start=0.3),
+    Case("flowpp", lambda n, c: flows.flowpp(n, c, **SMALL), start=None),
     Case("planar", lambda n, c: flows.planar(n, c, **SMALL)),
     Case("radial", lambda n, c: flows.radial(n, c, **SMALL)),
     Case("sylvester", lambda n, c: flows.sylvester(n, c, **SMALL)),
     Case("residual", lambda n, c: flows.residual(n, c, **SMALL), double=1e-8),
     Case("ffjord", lambda n, c: flows.ffjord(n, c, steps=12, trace="exact", **SMALL), double=1e-6),
-    Case("mixture_nsf", lambda n, c: flows.mixture_nsf(n, c, components=3, **SMALL)),
-    Case("heavy_tailed", lambda n, c: flows.heavy_tailed(n, c, **SMALL)),
-    Case("ncsf", _of_angles),
-    Case("base-student-t", _on_students_t),
-    Case("base-mixture", _on_a_mixture),
+    Case("mixture_nsf", lambda n, c: flows.mixture_nsf(n, c, components=3, **SMALL), start=None),
+    Case("heavy_tailed", lambda n, c: flows.heavy_tailed(n, c, **SMALL), start=None),
+    # A number far out lies beside the seam, where its sigmoid has few digits left.
+    Case("ncsf", _of_angles, start=None, double=1e-5),
+    Case("base-student-t", _on_students_t, start=None),
+    Case("base-mixture", _on_a_mixture, start=None),
     Case("base-flow", _on_a_flow),
-    Case("base-distribution", _on_a_distribution),
+    Case("base-distribution", _on_a_distribution, start=None),
     Case("by-hand", _by_hand),
 ]
 
@@ -105,7 +116,6 @@ def made(
     features: int = 3,
     context: int = 0,
     dtype: torch.dtype = torch.float64,
-    spread: float = 0.25,
 ) -> Flow:
     """The flow, fitted to rows and then its weights drawn away from the identity."""
     torch.manual_seed(1)
@@ -113,7 +123,7 @@ def made(
     flow.fit(rows(64, features), contexts(64, context))
     bases_own = {id(p) for p in flow.base.parameters()}
     kept = {name: p.clone() for name, p in flow.named_parameters() if id(p) in bases_own}
-    scatter(flow, spread)
+    scatter(flow, case.spread)
     if not isinstance(flow.base, Flow):  # a drawn number of degrees of freedom is another tail
         for name, parameter in flow.named_parameters():
             if name in kept:

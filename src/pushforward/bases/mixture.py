@@ -98,6 +98,13 @@ class Mixture(Base):
         supports = (getattr(part, "support", None) for part in self.components)
         return next((s for s in supports if isinstance(s, Everywhere)), None)
 
+    def settle(self, z: Tensor | None = None, context: Tensor | None = None) -> Mixture:
+        """Let each component settle what it has to."""
+        for component in self.components:
+            if z is not None or not hasattr(component, "transform"):
+                component.settle(z, context if component.context else None)  # type: ignore[operator]
+        return self
+
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Log-density in nats."""
         return torch.logsumexp(self._joint(z, context), -1)

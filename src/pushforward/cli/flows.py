@@ -103,7 +103,10 @@ def _print_one(recipe: Recipe) -> None:
             _arguments(recipe.build).items(),
         )
     )
-    screen.print(
-        f"\nFor example: pushforward fit DATA --flow {recipe.name} --set layers=4 "
-        "--set hidden=64,64"
-    )
+    screen.print(f"\nFor example: pushforward fit DATA --flow {recipe.name}{_example(recipe)}")
+
+
+def _example(recipe: Recipe) -> str:
+    """The first two arguments with their defaults, as they are typed."""
+    given = [(k, v) for k, v in _arguments(recipe.build).items() if v != "-"]
+    return "".join(f" --set {key}={value}" for key, value in given[:2])

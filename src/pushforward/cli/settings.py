@@ -43,7 +43,7 @@ def settings_of(name: str, build: Callable[..., Any], pairs: Mapping[str, str]) 
     for key, text in pairs.items():
         if key not in accepted:
             raise usage_error(f"--set {key}: {name} has no such argument. {_near(key, accepted)}")
-        settings[key] = _value(key, text, accepted[key])
+        settings[key] = _value(key, text, accepted[key], _kind(build, key))
     return settings
 
 
@@ -58,13 +58,21 @@ def text_of(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list | tuple):
         return ",".join(map(text_of, value))
-    return "RationalQuadratic" if value is None else str(value)
+    return "-" if value is None else str(value)
 
 
-def _value(key: str, text: str, default: Any) -> Any:
-    """The value of the kind that the default is."""
+def _kind(build: Callable[..., Any], key: str) -> str:
+    """What an argument may be, as the recipe's signature writes it."""
+    return str(inspect.signature(build).parameters[key].annotation)
+
+
+def _value(key: str, text: str, default: Any, kind: str) -> Any:
+    """The value of the kind that the default is or, if there is none, that the signature says."""
     if key == "map":
         return _map(text)
+    if default is None:
+        defaults = {"int | None": 0, "float | None": 0.0, "Sequence[int] | None": ()}
+        default = defaults.get(kind, "")
     if isinstance(default, tuple):
         parts = text.strip("()[] ").split(",")
         return tuple(_number(key, text, part, int) for part in parts if part.strip())

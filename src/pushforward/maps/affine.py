@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -42,7 +44,7 @@ class Affine(Map):
 
     def __init__(self, bound: float = 3.0) -> None:
         super().__init__()
-        if not bound > 0:
+        if not 0.0 < bound < math.inf:
             raise ArgumentError(f"Affine: bound is {bound}, expected a positive number.")
         self.bound = float(bound)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 import torch
@@ -32,7 +33,7 @@ class Boxed(Map):
 
     def __init__(self, box: float | None = None) -> None:
         super().__init__()
-        if box is not None and not box > 0:
+        if box is not None and not 0.0 < box < math.inf:
             raise ArgumentError(f"{type(self).__name__}: box is {box}, expected a positive number.")
         self.box = box
         half = _UNFITTED if box is None else float(box)

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pushforward.errors import ArgumentError
 from pushforward.maps.base import Map
 
 __all__ = ["Gated"]
 
+_MOST = 20.0
 _BOUND = 4.0  # of what the gate reads; with the usual offset at least an eighth gets through
 
 
@@ -26,6 +28,9 @@ class Gated(Map):
 
     Shapes:
         x, z: ``(*batch, features)``; raw: ``(*batch, features, 2)``
+
+    Raises:
+        ArgumentError: ``offset`` is beyond 20 either way, where a gate would no longer move.
 
     Cost: a few operations in either direction; exact.
 
@@ -44,6 +49,8 @@ class Gated(Map):
 
     def __init__(self, offset: float = 2.0) -> None:
         super().__init__()
+        if not -_MOST <= offset <= _MOST:
+            raise ArgumentError(f"Gated: offset is {offset}, expected a number from -20 to 20.")
         self.offset = float(offset)
 
     def forward(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:

@@ -80,7 +80,7 @@ class GeneralizedPareto(Map):
 
     def __init__(self, tail: float | None = None) -> None:
         super().__init__()
-        if tail is not None and not tail > 0:
+        if tail is not None and not 0.0 < tail < math.inf:
             raise ArgumentError(f"GeneralizedPareto: tail is {tail}, expected a positive number.")
         self.tail = tail
         self.register_buffer("loc", torch.tensor(0.0))

@@ -55,7 +55,7 @@ class SinhArcsinh(Map):
         super().__init__()
         if not power > 1:
             raise ArgumentError(f"SinhArcsinh: power is {power}, expected a number above 1.")
-        if not bound > 0:
+        if not 0.0 < bound < math.inf:
             raise ArgumentError(f"SinhArcsinh: bound is {bound}, expected a positive number.")
         self.power = float(power)
         self.affine = Affine(bound)

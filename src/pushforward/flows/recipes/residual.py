@@ -168,7 +168,7 @@ def sylvester(
 @recipe(
     paper="1906.02735",
     year=2019,
-    density="1 call",
+    density="1 to D calls",
     sampling="10 to 300 calls",
     choose="free-form layers with an inverse: smooth densities, no structure to choose",
     lr=0.01,

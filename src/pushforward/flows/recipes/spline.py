@@ -19,7 +19,7 @@ from pushforward.flows.recipes.stack import (
     keeps,
     mixed,
 )
-from pushforward.transforms import Circle, Coupling, Transform
+from pushforward.transforms import Circle, Coupling, Inverse, Transform
 
 __all__ = ["mixture_nsf", "ncsf", "nsf"]
 
@@ -233,6 +233,12 @@ def ncsf(
         for keep in keeps(features, layers)
         for map in (maps.Additive(), spline)
     ]
+    if isinstance(start, str) and start != "circle":
+        raise ArgumentError(
+            f"pf.flows.ncsf: start is {start!r}, expected 'circle' or a transform to angles; a "
+            f"scaling of angles would not know where they come round."
+        )
     first = Circle(features) if start == "circle" else start
     base = Uniform(features, -math.pi, math.pi) if base is None else base
-    return assemble(features, context, steps, first, base)
+    # The layers turn angles beyond a half circle; turned round, this brings samples back to it.
+    return assemble(features, context, [Inverse(Circle(features)), *steps], first, base)

@@ -37,9 +37,11 @@ class Box(Domain):
 
     def outside(self, x: Tensor) -> Tensor:
         """Where a number is beyond an end, or on one that does not belong to the box."""
-        if self.closed:
-            return ((x < self.low) | (x > self.high)).any(-1)
-        return ((x <= self.low) | (x >= self.high)).any(-1)
+        low, high = (_like(end, x) for end in (self.low, self.high))
+        if self.closed:  # ends that were rounded to another precision are still ends
+            margin = SAME * torch.maximum(low.abs(), high.abs()).nan_to_num(posinf=0.0)
+            return ((x < low - margin) | (x > high + margin)).any(-1)
+        return ((x <= low) | (x >= high)).any(-1)
 
     def pull_in(self, x: Tensor) -> Tensor:
         """The nearest number of x's precision that is inside.

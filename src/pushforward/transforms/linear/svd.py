@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from pushforward.errors import ArgumentError
@@ -71,7 +73,7 @@ class SVD(Linear):
     ) -> None:
         super().__init__()
         n = whole("SVD", "features", features)
-        if not bound > 0:
+        if not 0.0 < bound < math.inf:
             raise ArgumentError(f"SVD: bound is {bound}, expected a positive number.")
         self.method, self.bound = method, float(bound)
         turn = raw_shape("SVD", n, method, reflections)

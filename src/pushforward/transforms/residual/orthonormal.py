@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pushforward.transforms.linear import rotations
+
 __all__ = ["exponential", "reflected"]
 
 _TINY = 1e-30
@@ -20,9 +22,8 @@ def exponential(raw: Tensor) -> Tensor:
         raw, result: ``(*batch, features, rank)``, rank at most features
     """
     features, rank = raw.shape[-2:]
-    below = functional.pad(raw.tril(-1), (0, features - rank))
-    turn: Tensor = torch.linalg.matrix_exp(below - below.mT)
-    return turn[..., :rank]
+    square = functional.pad(raw.tril(-1), (0, features - rank))
+    return rotations.exponential(square)[..., :rank]
 
 
 def reflected(raw: Tensor) -> Tensor:

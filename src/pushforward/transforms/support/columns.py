@@ -104,6 +104,12 @@ class Columns(Transform):
             part.fit(column, context)
         return self
 
+    def settle(self, x: Tensor, context: Tensor | None = None) -> Columns:
+        """Settle each transform on its own columns."""
+        for part, column in zip(self._all(), torch.split(x, self._before, -1), strict=True):
+            part.settle(column, context)
+        return self
+
     def influence(self) -> Tensor | None:
         """Each group its own latents; everything, as far as is said, if a group changes width."""
         patterns = []
