@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from pushforward.errors import ModelFileError, SpecError
+from pushforward.errors import ArgumentError, ModelFileError, SpecError
 
 __all__ = ["Part", "Reader", "Writer", "describe", "public_name"]
 
@@ -32,10 +32,12 @@ class _Remembering(abc.ABCMeta):
     """Metaclass that keeps the arguments of the outermost constructor call on the object."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        made = super().__call__(*args, **kwargs)
         bound = _signature(cls).bind(None, *args, **kwargs)
         arguments = dict(bound.arguments)
         arguments.pop("self", None)
+        if cls.__module__.startswith("pushforward."):
+            check_sizes(cls.__name__, arguments)
+        made = super().__call__(*args, **kwargs)
         # A dict hides the parts in it from nn.Module, which would register them twice.
         object.__setattr__(made, "_arguments", {"call": arguments})
         return made
@@ -44,6 +46,41 @@ class _Remembering(abc.ABCMeta):
 @functools.cache
 def _signature(cls: type) -> inspect.Signature:
     return inspect.signature(cls.__init__)  # type: ignore[misc]
+
+
+# Arguments that mean the same wherever they are: a width, and numbers of things.
+_LEAST = {"features": 1, "context": 0}
+_COUNTS = ("bins", "components", "degree", "layers", "points", "polynomials", "rank", "terms")
+_COUNTS += ("units",)
+
+
+def check_sizes(who: str, arguments: Mapping[str, Any]) -> None:
+    """Refuse sizes that are no whole numbers, and widths that no tensor can have.
+
+    Every constructor and every recipe takes them by the same names, so that one place checks them.
+    What is too small for one part alone that part says itself.
+    """
+    for name, least in _LEAST.items():
+        value = arguments.get(name, least)
+        if isinstance(value, list | tuple) and name == "features":
+            continue  # the shape of an event
+        if not _is_whole(value) or value < least:
+            raise ArgumentError(
+                f"{who}: {name} is {value!r}, expected a whole number from {least} up."
+            )
+    for name in _COUNTS:
+        value = arguments.get(name)
+        if value is not None and not isinstance(value, tuple) and not _is_whole(value):
+            raise ArgumentError(f"{who}: {name} is {value!r}, expected a whole number from 1 up.")
+    hidden = arguments.get("hidden", ())
+    if not isinstance(hidden, list | tuple) or not all(map(_is_whole, hidden)):
+        raise ArgumentError(f"{who}: hidden is {hidden!r}, expected widths such as (64, 64).")
+    if any(width < 1 for width in hidden):
+        raise ArgumentError(f"{who}: hidden is {hidden!r}, expected widths of at least 1.")
+
+
+def _is_whole(value: Any) -> bool:
+    return hasattr(value, "__index__") and not isinstance(value, bool | Tensor)
 
 
 class Part(metaclass=_Remembering):

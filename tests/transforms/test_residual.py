@@ -140,6 +140,8 @@ def test_wild_weights_stay_invertible(build, dtype, spread):
         assert bool(logdet.isfinite().all())
         again = t(back)[0]
         allowed = 200.0 * torch.finfo(dtype).eps * spread * (1.0 + spread * spread)
+        if build is T.Sylvester:  # the error of one direction enters the root of the next
+            allowed *= spread
         assert_close(again, z, atol=allowed, rtol=allowed)
 
 

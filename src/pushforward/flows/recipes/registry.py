@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -13,7 +14,7 @@ import torch
 
 from pushforward.errors import ArgumentError, SpecError
 from pushforward.flows.flow import Flow
-from pushforward.spec import Writer
+from pushforward.spec import Writer, check_sizes
 
 __all__ = ["RECIPES", "Recipe", "find", "learning_rate", "recipe"]
 
@@ -65,18 +66,16 @@ def recipe(
         @functools.wraps(build)
         def made(*args: Any, **kwargs: Any) -> Flow:
             bound = signature.bind(*args, **kwargs)
-            features = bound.arguments["features"]
-            if not isinstance(features, int) or features < 1:
-                raise ArgumentError(
-                    f"pf.flows.{build.__name__}: features is {features!r}, expected at least 1."
-                )
+            check_sizes(f"pf.flows.{build.__name__}", bound.arguments)
+            for name, value in bound.arguments.items():
+                bound.arguments[name] = _as_python(value)  # a file knows no numbers of NumPy
             seed = bound.arguments.get("seed")
             if seed is None:
-                flow = build(*args, **kwargs)
+                flow = build(*bound.args, **bound.kwargs)
             else:
                 with torch.random.fork_rng():
                     torch.manual_seed(seed)
-                    flow = build(*args, **kwargs)
+                    flow = build(*bound.args, **bound.kwargs)
             flow.facts["recipe"] = {
                 "name": build.__name__,
                 "arguments": {k: _plain(v) for k, v in bound.arguments.items()},
@@ -89,6 +88,14 @@ def recipe(
         return made  # type: ignore[return-value]
 
     return register
+
+
+def _as_python(value: Any) -> Any:
+    """Whole numbers of any library as Python's."""
+    if isinstance(value, list | tuple):
+        return tuple(map(_as_python, value))
+    plain = isinstance(value, bool | torch.Tensor) or not hasattr(value, "__index__")
+    return value if plain else operator.index(value)
 
 
 def learning_rate(flow: Flow) -> float | None:

@@ -67,7 +67,7 @@ def _start(features: int, start: Any) -> list[Transform]:
 
 def check_layers(who: str, layers: int) -> None:
     """Refuse a flow without layers."""
-    if not isinstance(layers, int) or layers < 1:
+    if layers < 1:
         raise ArgumentError(f"pf.flows.{who}: layers is {layers!r}, expected at least 1.")
 
 

@@ -1,0 +1,75 @@
+"""Sizes are checked in one place: by name, for every part and every recipe."""
+
+import numpy
+import pytest
+
+import pushforward as pf
+from pushforward import bases, maps, networks
+from pushforward import transforms as T
+from pushforward.errors import ArgumentError
+
+WRONG = [0, -1, 2.5, "2", True, None]
+TAKES_FEATURES = {
+    "Elementwise": lambda n: T.Elementwise(n, map=maps.Affine()),
+    "Coupling": lambda n: T.Coupling(n, map=maps.Affine()),
+    "Autoregressive": lambda n: T.Autoregressive(n, map=maps.Affine()),
+    "BlockAutoregressive": T.BlockAutoregressive,
+    "Planar": T.Planar,
+    "Contractive": T.Contractive,
+    "Continuous": T.Continuous,
+    "Exp": T.Exp,
+    "Circle": T.Circle,
+    "Simplex": T.Simplex,
+    "Normal": bases.Normal,
+    "StudentT": bases.StudentT,
+    "pf.flows.nsf": pf.flows.nsf,
+    "pf.flows.planar": pf.flows.planar,
+}
+
+
+@pytest.mark.parametrize("value", WRONG, ids=repr)
+@pytest.mark.parametrize("who", TAKES_FEATURES)
+def test_a_width_that_cannot_be_is_named(who, value):
+    with pytest.raises(ArgumentError) as said:
+        TAKES_FEATURES[who](value)
+    want = f"{who}: features is {value!r}, expected a whole number from 1 up."
+    assert str(said.value) == want
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, "a", True], ids=repr)
+@pytest.mark.parametrize("name", ["realnvp", "planar", "ffjord"])
+def test_a_context_that_cannot_be_is_named(name, value):
+    with pytest.raises(ArgumentError, match=r"context is .*, expected a whole number from 0 up"):
+        getattr(pf.flows, name)(2, value)
+
+
+@pytest.mark.parametrize("hidden", [64, "64", (2.5,), (True,), None], ids=repr)
+@pytest.mark.parametrize("name", ["realnvp", "maf", "planar", "bnaf"])
+def test_widths_that_cannot_be_are_named(name, hidden):
+    with pytest.raises(ArgumentError, match=r"hidden is .*, expected widths such as \(64, 64\)"):
+        getattr(pf.flows, name)(2, hidden=hidden)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: maps.RationalQuadratic(bins=2.5),
+        lambda: maps.Bernstein(degree="3"),
+        lambda: maps.DeepSigmoidal(units=1.5),
+        lambda: T.LowRank(3, rank=1.5),
+        lambda: pf.flows.nsf(2, layers=1.5),
+    ],
+)
+def test_numbers_of_things_are_whole(build):
+    with pytest.raises(ArgumentError, match="expected a whole number from 1 up"):
+        build()
+
+
+def test_whole_numbers_of_numpy_will_do():
+    flow = pf.flows.realnvp(numpy.int64(2), layers=numpy.int64(4), hidden=(numpy.int64(8),))
+    assert flow.event_shape == (2,)
+
+
+def test_networks_name_themselves():
+    with pytest.raises(ArgumentError, match="MLP: hidden is 8, expected widths"):
+        networks.MLP(2, 1, 8)
