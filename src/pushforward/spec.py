@@ -50,8 +50,9 @@ def _signature(cls: type) -> inspect.Signature:
 
 # Arguments that mean the same wherever they are: a width, and numbers of things.
 _LEAST = {"features": 1, "context": 0}
-_COUNTS = ("bins", "components", "degree", "layers", "points", "polynomials", "rank", "terms")
-_COUNTS += ("units",)
+_COUNTS = frozenset(
+    {"bins", "components", "degree", "layers", "points", "polynomials", "rank", "terms", "units"}
+)
 
 
 def check_sizes(who: str, arguments: Mapping[str, Any]) -> None:
@@ -68,8 +69,8 @@ def check_sizes(who: str, arguments: Mapping[str, Any]) -> None:
             raise ArgumentError(
                 f"{who}: {name} is {value!r}, expected a whole number from {least} up."
             )
-    for name in _COUNTS:
-        value = arguments.get(name)
+    for name in sorted(_COUNTS & arguments.keys()):
+        value = arguments[name]
         if value is not None and not isinstance(value, tuple) and not _is_whole(value):
             raise ArgumentError(f"{who}: {name} is {value!r}, expected a whole number from 1 up.")
     hidden = arguments.get("hidden", ())

@@ -8,10 +8,10 @@ from tests.maps.cases import BOX, raws
 from torch.testing import assert_close
 
 from pushforward import Flow
-from pushforward.bases import Normal
-from pushforward.errors import ShapeError
+from pushforward.bases import Normal, Uniform
+from pushforward.errors import ArgumentError, ShapeError
 from pushforward.maps import RationalQuadratic
-from pushforward.transforms import Compose, Elementwise, Inverse
+from pushforward.transforms import Circle, Compose, Elementwise, Inverse
 
 
 def spline(tails="linear", **options):
@@ -53,22 +53,37 @@ def test_one_bin_is_the_formula_written_out():
     )
 
 
-def test_draws_outside_a_box_without_tails_have_no_density():
-    flow = Flow(Elementwise(1, map=RationalQuadratic(box=1.0, tails="none")), Normal(1))
+def test_a_box_without_tails_takes_a_base_that_lies_in_it_and_no_other():
+    """Of a normal base a third would lie where nothing reaches, or sit at the ends."""
+    step = Elementwise(1, map=RationalQuadratic(box=1.0, tails="none"))
+    with pytest.raises(ArgumentError, match="has mass on every real number, the transform reaches"):
+        Flow(step, Normal(1))
+    flow = Flow(step, Uniform(1, -1.0, 1.0))
     x, log_p = flow.sample_and_log_prob(200, generator=torch.Generator().manual_seed(0))
-    assert bool((log_p == -torch.inf).any())
-    assert torch.equal(log_p > -torch.inf, x.abs()[:, 0] < 1.0)
+    assert bool(log_p.isfinite().all())
+    assert bool((x.abs() < 1.0).all())
+    assert flow.log_prob([[1.1], [-5.0]]).tolist() == [-torch.inf, -torch.inf]
 
 
-def test_boxes_without_tails_in_a_row_have_no_density_outside_either():
+def test_a_circle_takes_one_period_and_no_other():
+    circle = Elementwise(1, map=RationalQuadratic(box=math.pi, tails="circular"))
+    with pytest.raises(ArgumentError, match="has mass on every real number"):
+        Flow(circle, Normal(1))
+    with pytest.raises(ArgumentError, match=r"takes angles of period 6\.28"):
+        Compose(Circle(1, period=360.0), circle)
+    flow = Flow(Compose(Circle(1), circle), Uniform(1, -math.pi, math.pi))
+    x = torch.linspace(-math.pi, math.pi, 1001)[:-1, None]
+    assert float(flow.log_prob(x).exp().mean().detach()) * 2 * math.pi == pytest.approx(1.0)
+
+
+def test_boxes_without_tails_in_a_row_must_fit():
     def box(half):
         return Elementwise(1, map=RationalQuadratic(box=half, tails="none"))
 
-    for transform in (Inverse(box(1.0)), Compose(Inverse(box(3.0)), box(1.0))):
-        flow = Flow(transform, Normal(1))
-        assert flow.log_prob([[5.0]]).item() == -torch.inf
-        _, log_p = flow.sample_and_log_prob(200, generator=torch.Generator().manual_seed(0))
-        assert bool((log_p < torch.inf).all())
+    with pytest.raises(ArgumentError, match=r"gives numbers in \[-3, 3\], the next step"):
+        Compose(Inverse(box(3.0)), box(1.0))
+    flow = Flow(Compose(Inverse(box(1.0)), box(1.0)), Uniform(1, -1.0, 1.0))
+    assert flow.log_prob([[5.0]]).item() == -torch.inf
 
 
 def test_the_box_is_read_off_the_data():

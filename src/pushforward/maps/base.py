@@ -30,6 +30,11 @@ class Map(Part, nn.Module):
 
     raw_width: int
 
+    @property
+    def outside(self) -> str:
+        """Beyond its box it goes on along a ``line``, in a ``circle``, or there is ``nothing``."""
+        return "line"
+
     @abc.abstractmethod
     def forward(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """``h(x)`` and ``log |h'(x)|``."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +12,9 @@ from pushforward.maps.base import Map
 from pushforward.networks.mlp import MLP
 from pushforward.numerics.conditioning import reach
 from pushforward.transforms.base import Transform
+from pushforward.transforms.domains.base import Domain, Everywhere
+from pushforward.transforms.domains.box import Box
+from pushforward.transforms.domains.curved import Angles
 
 __all__ = ["Elementwise"]
 
@@ -50,13 +56,37 @@ class Elementwise(Transform):
         self.raw = None if context else nn.Parameter(torch.zeros(features, count))
         self.network = MLP(context, features * count, hidden) if context else None
 
+    @property
+    def domain(self) -> Domain:
+        """Where the map has something: a box, or a circle, if it was given one."""
+        half = getattr(self.map, "box", None)
+        if self.map.outside == "line" or half is None:
+            return Everywhere()
+        return Angles(2.0 * half) if self.map.outside == "circle" else Box(-half, half, closed=True)
+
+    @property
+    def codomain(self) -> Domain:
+        """The same."""
+        return self.domain
+
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        z, log_derivative = self.map(x, self._raw(x, context))
-        return z, log_derivative.sum(-1)
+        return self._move(self.map.forward, x, context)
 
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        x, log_derivative = self.map.inverse(z, self._raw(z, context))
-        return x, log_derivative.sum(-1)
+        return self._move(self.map.inverse, z, context)
+
+    def _move(
+        self,
+        apply: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+        x: Tensor,
+        context: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        if self.map.outside == "line":
+            z, log_derivative = apply(x, self._raw(x, context))
+            return z, log_derivative.sum(-1)
+        within = self.domain
+        z, log_derivative = apply(within.pull_in(x), self._raw(x, context))
+        return z, torch.where(within.outside(x), -math.inf, log_derivative.sum(-1))
 
     def _raw(self, x: Tensor, context: Tensor | None) -> Tensor:
         if self.network is None:

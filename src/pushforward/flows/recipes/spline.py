@@ -235,8 +235,8 @@ def ncsf(
     ]
     if isinstance(start, str) and start != "circle":
         raise ArgumentError(
-            f"pf.flows.ncsf: start is {start!r}, expected a transform or one of 'circle'; a scaling "
-            f"would not know where angles come round."
+            f"pf.flows.ncsf: start is {start!r}, expected a transform or one of 'circle'; a "
+            f"scaling would not know where angles come round."
         )
     first = Circle(features) if start == "circle" else start
     base = Uniform(features, -math.pi, math.pi) if base is None else base

@@ -117,6 +117,11 @@ class Spline(Boxed):
         xi, log_slope = self._run(b, v - b.y)
         return self._leave(b.x + xi * b.width, -log_slope, over, knots.slopes.reciprocal())
 
+    @property
+    def outside(self) -> str:
+        """What there is beyond the box, by its tails."""
+        return {"circular": "circle", "none": "nothing"}.get(self.tails, "line")
+
     def _enter(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Position in the box as a number in [0, 1], and by how much x lies outside.
 
