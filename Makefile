@@ -21,7 +21,7 @@ demo: $(READY) ## Learn the packaged table of particle collisions and show that 
 	@$(BIN)/pushforward demo --out demo
 
 test: $(READY) ## All tests and the examples in the documentation
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8
 
 lint: $(READY) ## Style
 	@$(BIN)/ruff check .
