@@ -167,7 +167,9 @@ def test_a_missing_or_wrong_context_is_refused(build):
 
 
 def test_a_negative_width_is_refused():
-    with pytest.raises(ArgumentError, match="Laplace: context is -1, expected a width from 0 up"):
+    with pytest.raises(
+        ArgumentError, match="Laplace: context is -1, expected a whole number from 0 up"
+    ):
         bases.Laplace(2, context=-1)
 
 

@@ -55,8 +55,6 @@ class LocationScale(Base):
         width = per_feature(who, "scale", scale, features)
         if not bool((width > 0).all()):
             raise ArgumentError(f"{who}: scale is {width.tolist()}, expected positive numbers.")
-        if context < 0:
-            raise ArgumentError(f"{who}: context is {context}, expected a width from 0 up.")
         values = {"loc": per_feature(who, "loc", loc, features), "log_scale": width.log()}
         values |= shape or {}
         self._names = tuple(values)
