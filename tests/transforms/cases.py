@@ -310,6 +310,7 @@ SUPPORTS = [
         single=TO_END,
         **LINES,
     ),
+    Case("support-asinh", lambda n, _: T.Asinh(n, scale=0.5), **LINES),
     Case("support-exp", lambda n, _: T.Exp(n), latent=POSITIVE, single=1e-4, **LINES),
     Case("support-log", lambda n, _: T.Log(n), data=POSITIVE, single=1e-4, **LINES),
     Case("support-softplus", lambda n, _: T.Softplus(n), latent=POSITIVE, single=1e-4, **LINES),

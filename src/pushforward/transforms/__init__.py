@@ -22,6 +22,7 @@ from pushforward.transforms.linear import (
 )
 from pushforward.transforms.residual import Contractive, Planar, Radial, Sylvester
 from pushforward.transforms.support import (
+    Asinh,
     Circle,
     Columns,
     Exp,
@@ -43,6 +44,7 @@ __all__ = [
     "QR",
     "SVD",
     "ActNorm",
+    "Asinh",
     "Autoregressive",
     "BatchNorm",
     "BlockAutoregressive",

@@ -1,5 +1,6 @@
 """Transforms between supports, named after where they take x: data to latent."""
 
+from pushforward.transforms.support.asinh import Asinh
 from pushforward.transforms.support.circle import Circle
 from pushforward.transforms.support.columns import Columns
 from pushforward.transforms.support.exponential import Exp, Log, Softplus
@@ -11,6 +12,7 @@ from pushforward.transforms.support.simplex import Simplex
 from pushforward.transforms.support.sphere import Sphere
 
 __all__ = [
+    "Asinh",
     "Circle",
     "Columns",
     "Exp",
