@@ -166,3 +166,31 @@ def test_what_was_chosen_keeps_its_indent_where_lines_are_broken(typed, folder, 
     end = next(i for i in range(begin, len(said)) if "by heart" in said[i])
     assert end > begin + 3
     assert all(line.startswith("  ") and len(line) <= 50 for line in said[begin + 2 : end + 1])
+
+
+@pytest.mark.parametrize(
+    ("flow", "settings"),
+    [
+        ("coupling", ["map=Affine", "layers=4", "hidden=8"]),
+        ("ffjord", ["steps=2", "hidden=8"]),
+        ("ffjord", ["tolerance=1e-2", "hidden=8"]),
+        ("sylvester", ["rank=2", "layers=2"]),
+        ("made", ["order=2,0,1", "hidden=8", "layers=1"]),
+        ("maf", ["batch_norm=true", "layers=2", "hidden=8"]),
+    ],
+    ids=str,
+)
+def test_every_kind_of_setting_is_read_fitted_and_saved(typed, folder, here, flow, settings):
+    words = [word for pair in settings for word in ("--set", pair)]
+    done = typed("fit", folder / "table.csv", "--flow", flow, *words, "--epochs", "1", "--quiet")
+    assert done.status == 0, done.err
+    drawn = typed("sample", "table.safetensors", "-n", "3", "--out", "new.csv")
+    assert drawn.status == 0, drawn.err
+
+
+@pytest.mark.parametrize("name", ["made", "bnaf", "ffjord", "ncsf"])
+def test_what_flows_suggests_can_be_typed(typed, folder, here, name):
+    said = typed("flows", name).out.split("For example: pushforward fit DATA ")[1]
+    words = " ".join(said.split()).split()
+    done = typed("fit", folder / "table.csv", *words, "--epochs", "1", "--quiet")
+    assert done.status == 0, done.err

@@ -12,6 +12,7 @@ from pushforward.errors import ArgumentError
 from pushforward.flows import Flow, find
 from pushforward.numerics.subset import some_of
 from pushforward.objectives import Batch
+from pushforward.spec import Part, Writer
 from pushforward.tables.groups import count_groups
 from pushforward.tables.rows import Rows
 from pushforward.training.batches.rows import by_weight
@@ -53,8 +54,12 @@ class Choice:
     warning: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
+        """As JSON values; parts among the arguments, such as a map, as descriptions."""
+        arguments = {
+            name: Writer().part(value) if isinstance(value, Part) else value
+            for name, value in self.arguments.items()
+        }
+        return {**asdict(replace(self, arguments={})), "arguments": arguments}
 
 
 def choose(rows: int, features: int, context: int = 0, groups: int = 1) -> Choice:

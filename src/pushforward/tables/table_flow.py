@@ -361,7 +361,7 @@ class TableFlow(Part):
         return {
             "schema": self.schema.to_dict(),
             "history": json.loads(self.history.to_json()),
-            "choice": Writer().value(self.choice, "TableFlow(settings=…)"),
+            "choice": self.choice,
             "report": self.report,
             "flow": self.flow.remembered(),
             "asked": self._asked if isinstance(self._asked, str) else "",

@@ -75,8 +75,9 @@ class Convolution1x1(Transform):
         if lu:
             permutation, lower, upper = torch.linalg.lu(start)
             start, order = lower.tril(-1) + upper, permutation.argmax(-1)
+        start = start.contiguous()
         self.weight = nn.Parameter(torch.zeros_like(start))
-        self.register_buffer("start", start.contiguous())
+        self.register_buffer("start", start)
         if lu:
             self.register_buffer("order", order)
             self.register_buffer("back", order.argsort())
