@@ -113,7 +113,7 @@ def mixture_nsf(
     features: int,
     context: int = 0,
     *,
-    components: int = 8,
+    components: int = 48,
     background: float = 0.0,
     layers: int = 6,
     hidden: Sequence[int] = (128, 128),
@@ -136,7 +136,7 @@ def mixture_nsf(
     Args:
         features: width of x.
         context: width of the context, which the layers read; the mixture does not.
-        components: number of components.
+        components: number of components; many small ones also follow shapes that are no lumps.
         background: share that one more component starts with, as wide as all rows together.
         layers: number of spline layers.
         hidden: widths of the hidden layers of each network.
