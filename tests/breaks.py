@@ -66,6 +66,8 @@ TRANSFORM_TESTS = tuple(
     for name in ("laws", "meaning", "gradients", "extremes", "start")
 )
 FLOW_TESTS = tuple(f"tests/flows/test_{name}.py" for name in ("laws", "exactness", "flow"))
+# Of another length than Euclid's a radial transform is as lawful: only its definition tells.
+DEFINITIONS = {T.Radial: ("tests/transforms/test_residual.py",)}
 MAP_TESTS = ("tests/maps",)
 BASE_TESTS = ("tests/bases",)
 
@@ -89,7 +91,8 @@ def all_breaks() -> Iterator[Break]:
         if not no_sum and cls.__name__ not in KEEP_VOLUME:
             for how, name in (("mean", "mean for sum"), ("lost", "a term dropped")):
                 breaking = functools.partial(summed, cls, SUMS, how)
-                yield Break(cls.__name__, name, breaking, *place)
+                paths = (*TRANSFORM_TESTS, *DEFINITIONS.get(cls, ()))
+                yield Break(cls.__name__, name, breaking, paths, key)
     for cls, key in _listed(maps, map_cases.CASES, lambda case: case.build()).items():
         yield from _of_a_map(cls, ("forward", "inverse"), (MAP_TESTS, key))
     for cls, key in _listed(bases, base_cases.CASES, lambda case: case.build(2)).items():
