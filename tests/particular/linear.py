@@ -17,7 +17,7 @@ from pushforward.transforms.linear import batch_norm, convolution, low_rank, qr,
 LAWS = tuple(f"tests/transforms/test_{name}.py" for name in ("laws", "start", "extremes"))
 LINEAR = ("tests/transforms/test_linear.py",)
 _REVERSED = "(triangle.mT, v @ columns, upper=False)"
-_WITHOUT = "_push(step, x, context if context is None else 0 * context)"
+_WITHOUT = "push(step, x, context if context is None else 0 * context)"
 NORM = ("tests/transforms/test_batch_norm.py",)
 
 
@@ -59,8 +59,8 @@ def breaks() -> Iterator[Break]:
     yield from _of_batch_norm()
     for name, old, new in (
         ("settled on a sample", "step.settle(x, context)", "step.settle(x[:100], context)"),
-        ("settled before the steps ahead", "x = _push(step, x, context)", "pass"),
-        ("settled without the context", "_push(step, x, context)", _WITHOUT),
+        ("settled before the steps ahead", "x = push(step, x, context)", "pass"),
+        ("settled without the context", "push(step, x, context)", _WITHOUT),
     ):
         change = _edit(T.Compose, "settle", old, new, compose)
         yield Break("Compose", name, change, NORM, "")
