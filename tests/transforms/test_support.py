@@ -1,6 +1,7 @@
 """What each transform between supports is by definition, and what it does at the ends."""
 
 import math
+import warnings
 
 import numpy
 import pytest
@@ -590,3 +591,12 @@ def test_what_cannot_be_is_refused_in_a_sentence(name):
     build, says = REFUSED[name]
     with pytest.raises(ArgumentError, match=says):
         build()
+
+
+def test_columns_that_go_round_more_than_once_are_warned_of():
+    degrees = torch.linspace(0.0, 359.0, 50)[:, None]
+    with pytest.warns(UserWarning, match=r"column 0 of x spans 57\.1 periods of 6\.283; if these"):
+        T.Circle(1).fit(degrees)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        T.Circle(1, period=360.0).fit(degrees)

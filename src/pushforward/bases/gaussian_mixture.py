@@ -112,7 +112,7 @@ class GaussianMixture(Base):
         if len(z) < fewest:
             raise ArgumentError(
                 f"GaussianMixture.fit: got {len(z)} rows for {self.components} components, "
-                f"expected at least {fewest}."
+                f"expected at least {fewest}; give it fewer with components=."
             )
         some = z.detach()[some_of(len(z), _LOOKED_AT, z.device)]
         rows = some.to(device="cpu", dtype=torch.float64)

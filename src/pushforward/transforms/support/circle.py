@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from pushforward.transforms.domains.curved import Angles
 from pushforward.transforms.support.base import Supported
 
 __all__ = ["Circle"]
+
+_ROUNDING = 1e-3  # of a period that data in few digits may go beyond it
 
 
 class Circle(Supported):
@@ -67,6 +70,21 @@ class Circle(Supported):
 
     def _back(self, z: Tensor) -> tuple[Tensor, Tensor]:
         return self._there(z)
+
+    def fit(self, x: Tensor, context: Tensor | None = None) -> Circle:
+        """Set nothing; warn of columns that go round more than once, which are seldom angles."""
+        span = (x.amax(0) - x.amin(0)) / self.period
+        wide = torch.nonzero(span > 1.0 + _ROUNDING)
+        if len(wide):
+            i = int(wide[0])
+            warnings.warn(
+                f"Circle.fit: column {i} of x spans {float(span[i]):.3g} periods of "
+                f"{self.period:.4g}; if these are no angles in that unit, give the period, such as "
+                f"360.0 for degrees.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return self
 
     def influence(self) -> Tensor:
         """Each feature its own z."""
