@@ -126,3 +126,11 @@ def test_training_reaches_every_component():
     assert all(bool(g.any()) for g in gradients)
     pf.fit(flow, x, steps=30, validation=0, precision="float64", progress=False)
     assert float(flow.log_prob(x).detach().mean()) > before
+
+
+def test_settling_a_mixture_settles_its_components():
+    resampled = bases.Resampled(bases.Normal(2), samples=1000)
+    mixture = bases.Mixture(resampled, bases.Normal(2)).eval()
+    assert resampled.settled is None
+    mixture.settle(torch.zeros(3, 2))
+    assert resampled.settled is not None

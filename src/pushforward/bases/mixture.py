@@ -25,6 +25,8 @@ class Mixture(Base):
     component: of bounds it is a bound; of unbiased estimates of log-densities it is an estimate
     that lies a little high, by at most half their variance, since it is the logarithm of a sum.
 
+    ``Flow.fit`` does not reach the components: shown all rows, each would be placed on all of them.
+
     Args:
         *components: the densities; give them different centres, since equal ones stay equal.
         weights: shares of the components, normalized here; by default equal.
@@ -99,10 +101,10 @@ class Mixture(Base):
         return next((s for s in supports if isinstance(s, Everywhere)), None)
 
     def settle(self, z: Tensor | None = None, context: Tensor | None = None) -> Mixture:
-        """Let each component settle what it has to."""
-        for component in self.components:
-            if z is not None or not hasattr(component, "transform"):
-                component.settle(z, context if component.context else None)  # type: ignore[operator]
+        """Let each component settle what it has to, of the rows z."""
+        components: list[Any] = list(self.components)
+        for component in components if z is not None else []:
+            component.settle(z, context if component.context else None)
         return self
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
