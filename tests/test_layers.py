@@ -38,6 +38,7 @@ FAMILIES_SEE = {
     "domains",
     "elementwise",
     "linear",
+    "moving",
 }  # and no other family of transforms
 # The command line holds one thin file a sub-command, besides what they share.
 COMMANDS = {"fit", "score", "sample", "info", "flows", "demo", "report", "view", "measure"}

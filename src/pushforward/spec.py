@@ -36,7 +36,7 @@ class _Remembering(abc.ABCMeta):
         arguments = dict(bound.arguments)
         arguments.pop("self", None)
         if cls.__module__.startswith("pushforward."):
-            check_sizes(cls.__name__, arguments)
+            check_sizes(cls.__name__, arguments, _takes_shapes(cls))
         made = super().__call__(*args, **kwargs)
         # A dict hides the parts in it from nn.Module, which would register them twice.
         object.__setattr__(made, "_arguments", {"call": arguments})
@@ -48,6 +48,13 @@ def _signature(cls: type) -> inspect.Signature:
     return inspect.signature(cls.__init__)  # type: ignore[misc]
 
 
+@functools.cache
+def _takes_shapes(cls: type) -> bool:
+    """Whether ``features`` may be the shape of an event."""
+    features = _signature(cls).parameters.get("features")
+    return features is not None and "Sequence" in str(features.annotation)
+
+
 # Arguments that mean the same wherever they are: a width, and numbers of things.
 _LEAST = {"features": 1, "context": 0}
 _COUNTS = frozenset(
@@ -55,16 +62,17 @@ _COUNTS = frozenset(
 )
 
 
-def check_sizes(who: str, arguments: Mapping[str, Any]) -> None:
+def check_sizes(who: str, arguments: Mapping[str, Any], shapes: bool = False) -> None:
     """Refuse sizes that are no whole numbers, and widths that no tensor can have.
 
     Every constructor and every recipe takes them by the same names, so that one place checks them.
-    What is too small for one part alone that part says itself.
+    What is too small for one part alone that part says itself. With ``shapes`` the features may be
+    the shape of an event.
     """
     for name, least in _LEAST.items():
         value = arguments.get(name, least)
-        if isinstance(value, list | tuple) and name == "features":
-            continue  # the shape of an event
+        if shapes and isinstance(value, list | tuple) and name == "features":
+            continue
         if not _is_whole(value) or value < least:
             raise ArgumentError(
                 f"{who}: {name} is {value!r}, expected a whole number from {least} up."

@@ -13,6 +13,27 @@ from pushforward.errors import ArgumentError, DataError
 from pushforward.transforms.domains import Box, Everywhere, PartOf
 
 PI = math.pi
+KEEP, MOVE = [True, False], [False, True]
+BOX = maps.RationalQuadratic(bins=3, box=1.0, tails="none")
+CIRCLE = maps.RationalQuadratic(bins=3, box=PI, tails="circular")
+
+
+def _boxed(keep):
+    return T.Coupling(2, map=BOX, keep=keep)
+
+
+def _circular(keep):
+    return T.Coupling(2, map=CIRCLE, keep=keep, periodic=True)
+
+
+def _turned(keep):
+    return T.Coupling(2, map=maps.Additive(), keep=keep, periodic=True)
+
+
+def _affine(keep):
+    return T.Coupling(2, map=maps.Affine(), keep=keep)
+
+
 MISFITS = {
     "logit behind a scaling": (
         lambda: T.Compose(T.Standardize(2), T.Logit(2)),
@@ -53,6 +74,31 @@ MISFITS = {
         lambda: T.Compose(T.LU(2), T.Inverse(T.Sigmoid(2, -1.0, torch.tensor([1.0, 2.0])))),
         "Compose: LU gives every real number, the next step, Inverse, takes numbers in (-1, 1) x "
         "(-1, 2); put Inverse before LU, or Sigmoid(2, low, high) between them.",
+    ),
+    "logarithm behind a permutation": (
+        lambda: T.Compose(T.Standardize(2), T.Reverse(2), T.Columns(T.Log(1), T.LU(1))),
+        "Compose: Standardize gives every real number, a later step, Columns, takes every real "
+        "number (1), then numbers in (0, inf) (1); put Columns before Standardize.",
+    ),
+    "logit behind a permutation": (
+        lambda: T.Compose(T.LU(2), T.Permutation(2), T.Logit(2)),
+        "Compose: LU gives every real number, a later step, Logit, takes numbers in (0, 1); put "
+        "Logit before LU, or Sigmoid(2, 0, 1) behind LU.",
+    ),
+    "couplings without tails": (
+        lambda: T.Compose(T.ActNorm(2), _boxed(KEEP), _boxed(MOVE)),
+        "Compose: ActNorm gives every real number, the next step, Coupling, takes numbers in "
+        "[-1, 1]; put Coupling before ActNorm, or Sigmoid(2, -1, 1) between them.",
+    ),
+    "angles that were scaled": (
+        lambda: T.Compose(_affine(KEEP), _circular(MOVE), _circular(KEEP)),
+        "Compose: Coupling gives every real number, the next step, Coupling, takes angles of "
+        "period 6.28319; put Coupling before Coupling.",
+    ),
+    "an autoregression without tails": (
+        lambda: T.Compose(T.LU(2), T.Autoregressive(2, map=BOX)),
+        "Compose: LU gives every real number, the next step, Autoregressive, takes numbers in "
+        "[-1, 1]; put Autoregressive before LU, or Sigmoid(2, -1, 1) between them.",
     ),
     "a normal base behind a sigmoid": (
         lambda: Flow(T.Sigmoid(2), bases.Normal(2)),
@@ -97,6 +143,17 @@ REFUSED_BASES = {
     "a flow over the line": lambda: _flow(T.Exp(2), T.LU(2)),
     "a flow over another box": lambda: _flow(T.Sigmoid(2), T.Log(2)),
     "an angle": lambda: Flow(T.Circle(2), bases.Normal(2)),
+    "couplings without tails": lambda: Flow(T.Compose(_boxed(KEEP), _boxed(MOVE)), bases.Normal(2)),
+    "a coupling without tails for one half": lambda: Flow(_boxed(KEEP), bases.Normal(2)),
+    "an autoregression without tails": lambda: Flow(T.Autoregressive(2, map=BOX), bases.Normal(2)),
+    "a circular recipe": lambda: pf.flows.ncsf(2, base=bases.Normal(2)),
+    "a small box within a large one": lambda: Flow(
+        T.Compose(
+            T.Elementwise(2, map=BOX),
+            T.Elementwise(2, map=maps.Linear(bins=2, box=2.0, tails="none")),
+        ),
+        bases.Uniform(2, -2.0, 2.0),
+    ),
 }
 
 
@@ -140,6 +197,32 @@ FITTING = {
     "interp, then normal": lambda: Flow(
         T.Compose(T.Interp(2), T.NormalQuantile(2)), bases.Normal(2)
     ),
+    "couplings without tails": lambda: Flow(
+        T.Compose(_boxed(KEEP), T.Reverse(2), _boxed(KEEP)), bases.Uniform(2, -1.0, 1.0)
+    ),
+    "an autoregression without tails": lambda: Flow(
+        T.Inverse(T.Autoregressive(2, map=BOX)), bases.Uniform(2, -1.0, 1.0)
+    ),
+    "one half in a box": lambda: Flow(
+        T.Compose(_boxed(KEEP), _affine(MOVE)),
+        Flow(T.Columns(T.LU(1), T.Logit(1, -1.0, 1.0)), bases.Normal(2)),
+    ),
+    "angles by couplings": lambda: Flow(
+        T.Compose(_turned(KEEP), _circular(KEEP), _circular(MOVE), T.Circle(2)),
+        bases.Uniform(2, -PI, PI),
+    ),
+    "a permutation, then columns": lambda: Flow(
+        T.Compose(
+            T.Permutation(2, order=[1, 0]), T.Columns(T.Log(1), T.Logit(1)), T.Reverse(2), T.LU(2)
+        ),
+        bases.Normal(2),
+    ),
+    "a permutation of what is positive": lambda: Flow(
+        T.Compose(T.Exp(2), T.Permutation(2), T.Log(2)), bases.Normal(2)
+    ),
+    "shares in another order": lambda: Flow(
+        T.Compose(T.Permutation(3, order=[2, 0, 1]), T.Simplex(3)), bases.Normal(2)
+    ),
     "shares": lambda: Flow(T.Compose(T.Simplex(3), T.LU(2)), bases.Normal(2)),
 }
 
@@ -159,6 +242,11 @@ CHECKED = (
     "from box to box",
     "interp, then normal",
     "uniform angles",
+    "couplings without tails",
+    "an autoregression without tails",
+    "angles by couplings",
+    "a permutation, then columns",
+    "shares in another order",
 )
 
 
@@ -197,6 +285,76 @@ def test_a_composition_lies_where_its_ends_do():
     assert isinstance(T.Compose(narrow, T.LU(2)).codomain, PartOf)
     with pytest.raises(ArgumentError, match="takes only a part of every real number"):
         T.Compose(T.LU(2), T.Inverse(narrow))
+
+
+def test_what_moves_features_by_themselves_says_where_each_lies():
+    each = T.Compose(T.Permutation(3, order=[2, 0, 1]), T.Columns(T.Log(1), T.Logit(1), T.LU(1)))
+    assert str(each.domain) == (
+        "numbers in (0, 1) (1), then every real number (1), then numbers in (0, inf) (1)"
+    )
+    assert isinstance(each.codomain, Everywhere)
+    turned = T.Columns(T.Reverse(2), T.LU(1))
+    behind = T.Compose(turned, T.Columns(T.Log(1), T.Logit(1), T.LU(1)))
+    ahead = T.Compose(T.Columns(T.Exp(1), T.Sigmoid(1), T.LU(1)), turned)
+    assert (
+        str(behind.domain)
+        == str(ahead.codomain)
+        == ("numbers in (0, 1) x (0, inf) (2), then every real number (1)")
+    )
+    with pytest.raises(ArgumentError, match="the next step, Simplex, takes numbers above zero"):
+        T.Compose(turned, T.Simplex(3))  # shares depend on each other across groups
+    half = T.Compose(_boxed(KEEP), _affine(MOVE))
+    assert str(half.domain) == "every real number (1), then numbers in [-1, 1] (1)"
+    assert str(half.codomain) == str(T.Inverse(half).domain) == str(half.domain)
+    kept = T.Coupling(2, map=maps.Affine(), keep=KEEP, kept_map=BOX)
+    assert str(kept.domain) == "numbers in [-1, 1] (1), then every real number (1)"
+    assert str(T.Compose(_turned(KEEP), _circular(KEEP)).domain) == (
+        "every real number (1), then angles of period 6.28319 (1)"
+    )
+    image = T.Coupling((2, 1, 2), map=BOX)
+    assert str(image.domain) == "every real number (2), then numbers in [-1, 1] (2)"
+    behind = T.Compose(T.Exp(2), _affine(KEEP))
+    assert isinstance(behind.codomain, PartOf)  # what is kept stays positive
+
+
+def test_a_part_of_a_support_stays_one_behind_a_permutation():
+    narrow = T.Compose(T.Sigmoid(2), T.LU(2), T.Reverse(2), T.Permutation(2))
+    assert isinstance(narrow.codomain, PartOf)
+    with pytest.raises(ArgumentError, match="takes only a part of every real number"):
+        T.Compose(T.LU(2), T.Inverse(narrow))
+    # shares are told apart by a matrix, and nothing is known of what comes of them
+    with pytest.raises(ArgumentError, match="a later step, Simplex, takes numbers above zero"):
+        T.Compose(T.LU(3), T.Permutation(3), T.Simplex(3))
+    with pytest.raises(ArgumentError, match="the next step, Simplex, takes numbers above zero"):
+        T.Compose(T.Coupling(3, map=maps.Affine()), T.Simplex(3))
+
+
+@pytest.mark.parametrize("outside", [0, 1])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: _boxed(KEEP),
+        lambda: T.Autoregressive(2, map=BOX),
+        lambda: T.Coupling(2, map=BOX, keep=KEEP, kept_map=BOX),
+    ],
+    ids=["half", "one after the other", "both halves"],
+)
+@pytest.mark.parametrize("direction", ["forward", "inverse"])
+def test_beside_a_box_without_tails_there_is_no_density_and_no_nan(make, outside, direction):
+    step = make()
+    x = torch.full((3, 2), 0.5).requires_grad_()
+    far = x.detach().clone()
+    far[0, outside], far[1, outside] = 1.5, -torch.inf
+    far.requires_grad_()
+    z, logdet = getattr(step, direction)(far)
+    moves = bool((step.domain.outside(torch.tensor([[0.5, 1.5], [1.5, 0.5]])))[1 - outside])
+    assert logdet.isinf().tolist() == ([True, True, False] if moves else [False] * 3)
+    if moves:
+        (logdet[2] + z.sum()).backward()
+        assert bool(far.grad.isfinite().all())
+        assert bool(z.isfinite().all())
+    ends = torch.full((1, 2), 1.0 + 1e-7)  # an end that was rounded outwards is still an end
+    assert bool(getattr(step, direction)(ends)[1].isfinite().all())
 
 
 def test_where_a_flow_has_mass():

@@ -179,6 +179,12 @@ def test_a_circle_needs_its_period(cls):
         cls(tails="circular")
 
 
+@pytest.mark.parametrize("cls", [Linear, Quadratic, Cubic, LinearRational])
+def test_a_support_that_ends_does_not_end_where_the_data_happens_to(cls):
+    with pytest.raises(ArgumentError, match=rf"{cls.__name__}: tails='none' needs box, beyond"):
+        cls(tails="none")
+
+
 def test_the_root_of_a_cubic_is_found_wherever_its_roots_lie():
     """One root or three, double or triple, a cubic that is none: all over the monotone ones."""
     values = torch.cat((torch.linspace(1e-6, 2.99, 40), torch.tensor([1.0, 1.5, 2.0, 1e-9])))

@@ -36,6 +36,13 @@ def test_a_width_that_cannot_be_is_named(who, value):
     assert str(said.value) == want
 
 
+@pytest.mark.parametrize("build", [bases.Normal, T.LU, T.Exp, pf.flows.nsf])
+def test_shapes_are_no_widths_where_vectors_are_meant(build):
+    with pytest.raises(ArgumentError, match=r"features is \(3, 2, 2\), expected a whole number"):
+        build((3, 2, 2))
+    T.Coupling((3, 2, 2), map=maps.Affine())
+
+
 @pytest.mark.parametrize("value", [-1, 1.5, "a", True], ids=repr)
 @pytest.mark.parametrize("name", ["realnvp", "planar", "ffjord"])
 def test_a_context_that_cannot_be_is_named(name, value):

@@ -13,8 +13,10 @@ from pushforward.transforms.domains import (
     Everywhere,
     PartOf,
     Product,
+    Shaped,
     Shares,
 )
+from pushforward.transforms.domains.together import carried, row_of, shaped, side_by_side
 
 INF = math.inf
 UNIT = Box(0.0, 1.0)
@@ -47,6 +49,10 @@ WITHIN = [
     (UNIT, PartOf(Everywhere())),
     (PartOf(UNIT), UNIT),
     (PartOf(UNIT), PartOf(Everywhere())),
+    (Product([POSITIVE, UNIT, UNIT], [2, 2, 1]), Product([Box(-1.0, INF), UNIT], [3, 2])),
+    (Shaped(UNIT, 2), Everywhere(2)),
+    (Shaped(UNIT, 2), Shaped(POSITIVE, 2)),
+    (Shaped(MIXED, 2), Shaped(MIXED, 2)),
 ]
 NOT_WITHIN = [
     (Everywhere(), UNIT),
@@ -71,6 +77,10 @@ NOT_WITHIN = [
     (Product([UNIT, Shares()], [1, 3]), Product([Shares(), UNIT], [3, 1])),
     (Everywhere(), PartOf(Everywhere())),
     (UNIT, PartOf(UNIT)),
+    (Product([POSITIVE, UNIT, UNIT], [2, 2, 1]), Product([UNIT, UNIT], [3, 2])),
+    (Product([Shares(), UNIT], [3, 1]), Product([UNIT, UNIT], [2, 2])),
+    (Everywhere(2), Shaped(UNIT, 2)),
+    (Shaped(POSITIVE, 2), Shaped(UNIT, 2)),
 ]
 
 
@@ -155,3 +165,38 @@ def test_directions_to_move_in_span_the_unit_of_volume():
     both = Product([Directions(), UNIT], [3, 1]).tangent(torch.cat((x, x[:1])))
     assert both.shape == (4, 3)
     assert_close(both[3], torch.tensor([0.0, 0.0, 1.0]).double(), atol=0, rtol=0)
+
+
+def test_an_event_of_several_dimensions_lies_where_its_numbers_do():
+    square = shaped(Product([POSITIVE, UNIT], [2, 2]), 2)
+    x = torch.tensor([[[5.0, 5.0], [0.5, 0.5]], [[5.0, 5.0], [0.5, 5.0]]])
+    assert square.contains(x).tolist() == [True, False]
+    assert square.contains(square.pull_in(x)).tolist() == [True, True]
+    assert_close(square.pull_in(x)[0], x[0])
+    assert str(square) == "numbers in (0, inf) (2), then numbers in (0, 1) (2)"
+    assert str(square.part(1, 3)) == "numbers in (0, inf) x (0, 1)"
+    assert row_of(square) is square.row
+    assert shaped(Everywhere(), 3).dims == row_of(shaped(Everywhere(), 3)).dims + 2
+    assert isinstance(shaped(PartOf(UNIT), 2), PartOf)
+    assert square.tangent(x[0]).shape == (4, 4)
+    assert_close(square.bounds()[1], torch.tensor([INF, INF, 1.0, 1.0], dtype=torch.float64))
+
+
+def test_neighbours_of_one_kind_are_said_in_one():
+    assert isinstance(side_by_side([Everywhere(), Everywhere()], [1, 2]), Everywhere)
+    assert str(side_by_side([Angles(24.0), Angles(24.0)], [1, 1])) == "angles of period 24"
+    assert str(side_by_side([Angles(24.0), Angles(7.0)], [1, 1])) == (
+        "angles of period 24 (1), then angles of period 7 (1)"
+    )
+    assert str(side_by_side([UNIT, POSITIVE], [1, 2])) == (
+        "numbers in (0, 1) x (0, inf) x (0, inf)"
+    )
+    assert str(side_by_side([Shares(), Shares()], [2, 2])).count("sum to one (2)") == 2
+    assert isinstance(side_by_side([UNIT, PartOf(UNIT)], [1, 1]), PartOf)
+
+
+def test_what_is_carried_from_less_than_all_ends_in_a_part():
+    assert carried(Everywhere(), POSITIVE, UNIT) is UNIT
+    assert isinstance(carried(UNIT, POSITIVE, Everywhere()), PartOf)
+    part = PartOf(UNIT)
+    assert carried(UNIT, POSITIVE, part) is part

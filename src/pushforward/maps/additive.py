@@ -28,6 +28,11 @@ class Additive(Map):
 
     raw_width = 1
 
+    @property
+    def shifts(self) -> bool:
+        """Yes."""
+        return True
+
     def forward(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """Shift."""
         z = x + raw[..., 0]

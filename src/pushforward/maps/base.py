@@ -35,6 +35,11 @@ class Map(Part, nn.Module):
         """Beyond its box it goes on along a ``line``, in a ``circle``, or there is ``nothing``."""
         return "line"
 
+    @property
+    def shifts(self) -> bool:
+        """Whether it does nothing but add a number, and so takes angles to angles."""
+        return False
+
     @abc.abstractmethod
     def forward(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """``h(x)`` and ``log |h'(x)|``."""

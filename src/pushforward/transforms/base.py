@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pushforward.errors import ContextError, InputTypeError, ShapeError
 from pushforward.spec import Part
 from pushforward.transforms.domains import Domain, Everywhere
+from pushforward.transforms.domains.together import carried
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,6 +65,14 @@ class Transform(Part, nn.Module):
     def codomain(self) -> Domain:
         """Where z is; everywhere unless a transform says otherwise."""
         return Everywhere(len(self.latent_shape))
+
+    def image(self, given: Domain) -> Domain:
+        """Where z lies if x lies in a domain; ``PartOf`` where it is in some part of it only."""
+        return carried(given, self.domain, self.codomain)
+
+    def preimage(self, taken: Domain) -> Domain:
+        """Where x must lie for z to lie in a domain; ``PartOf`` where no set is known that does."""
+        return carried(taken, self.codomain, self.domain)
 
     @property
     def evaluations(self) -> int:

@@ -67,7 +67,7 @@ class Compose(Transform):
                     f"Compose: {type(before).__name__} gives {before.latent_shape}, the next step, "
                     f"{type(after).__name__}, takes {after.event_shape}."
                 )
-            _refuse_misfit(before, after)
+        _refuse_misfits(transforms)
         self.context = common_context("Compose", transforms)
         self.transforms = nn.ModuleList(transforms)
         self.event_shape = transforms[0].event_shape
@@ -80,16 +80,23 @@ class Compose(Transform):
 
     @property
     def domain(self) -> Domain:
-        """Where x may be: the domain of the first step."""
-        return self._all()[0].domain
+        """Where x may be, for each step to have something."""
+        *before, last = self._all()
+        return _back_through(before, last.domain)
 
     @property
     def codomain(self) -> Domain:
         """Where z is: the codomain of the last step, or a part of it if a step is not filled."""
-        steps = self._all()
-        last = steps[-1].codomain
-        filled = all(b.domain.within(a.codomain) for a, b in pairwise(steps))
-        return last if filled or isinstance(last, PartOf) else PartOf(last)
+        first, *behind = self._all()
+        return _through(behind, first.codomain)
+
+    def image(self, given: Domain) -> Domain:
+        """Where the last step takes what the steps before it make of a domain."""
+        return _through(self._all(), given)
+
+    def preimage(self, taken: Domain) -> Domain:
+        """Where the first step must begin for the last to end in a domain."""
+        return _back_through(self._all(), taken)
 
     def _all(self) -> list[Transform]:
         return list(self.transforms)  # type: ignore[arg-type]
@@ -178,6 +185,14 @@ class Inverse(Transform):
         """Where z is: the transform's domain."""
         return self.transform.domain
 
+    def image(self, given: Domain) -> Domain:
+        """What the transform has to take to end in a domain."""
+        return self.transform.preimage(given)
+
+    def preimage(self, taken: Domain) -> Domain:
+        """Where the transform ends if it begins in a domain."""
+        return self.transform.image(taken)
+
     def fit(self, x: Tensor, context: Tensor | None = None) -> Inverse:
         """Fit what leaves the transform the map it is, such as the boxes of splines at the start.
 
@@ -226,21 +241,45 @@ def common_context(who: str, transforms: Sequence[Transform]) -> int:
     return widths[0] if widths else 0
 
 
-def _refuse_misfit(before: Transform, after: Transform) -> None:
-    """Refuse a step that takes some only of what the step before gives."""
-    given, taken = before.codomain, after.domain
-    if given.within(taken):
-        return
-    first, second = type(before).__name__, type(after).__name__
+def _through(steps: Sequence[Transform], given: Domain) -> Domain:
+    for step in steps:
+        given = step.image(given)
+    return given
+
+
+def _back_through(steps: Sequence[Transform], taken: Domain) -> Domain:
+    for step in reversed(steps):
+        taken = step.preimage(taken)
+    return taken
+
+
+def _refuse_misfits(steps: Sequence[Transform]) -> None:
+    """Refuse a step that takes some only of what the steps before it can give."""
+    taken = steps[-1].domain
+    for i in range(len(steps) - 2, -1, -1):
+        before = steps[i].preimage(taken)
+        known = not isinstance(steps[i].domain, PartOf)  # what is not, is checked by where it ends
+        if isinstance(before, PartOf) if known else not steps[i].codomain.within(taken):
+            raise ArgumentError(_misfit(steps[i], steps[i + 1 :], taken))
+        taken = before
+
+
+def _misfit(before: Transform, behind: Sequence[Transform], taken: Domain) -> str:
+    """Say which step is asked for less than it gives, by which one, and what to do."""
+    given = before.codomain
+    # what asks may stand behind steps, such as a permutation, that only pass it on
+    place = next((i for i, step in enumerate(behind) if not given.within(step.domain)), 0)
+    first, second = type(before).__name__, type(behind[place]).__name__
     between = None
     if isinstance(given, Everywhere):
-        between = taken.way_in(after.event_shape[0])
+        between = taken.way_in(behind[0].event_shape[0])
     elif isinstance(given, Box) and isinstance(taken, Box):
         between = "Interval"
-    other = f", or {between} between them" if between else ""
-    raise ArgumentError(
-        f"Compose: {first} gives {given}, the next step, {second}, takes {taken}; "
-        f"put {second} before {first}{other}."
+    which, where = ("the next", "between them") if place == 0 else ("a later", f"behind {first}")
+    other = f", or {between} {where}" if between else ""
+    return (
+        f"Compose: {first} gives {given}, {which} step, {second}, takes {taken}; put {second} "
+        f"before {first}{other}."
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -12,9 +11,8 @@ from pushforward.maps.base import Map
 from pushforward.networks.mlp import MLP
 from pushforward.numerics.conditioning import reach
 from pushforward.transforms.base import Transform
-from pushforward.transforms.domains.base import Domain, Everywhere
-from pushforward.transforms.domains.box import Box
-from pushforward.transforms.domains.curved import Angles
+from pushforward.transforms.domains import Domain
+from pushforward.transforms.moving import domain_of, entered, image_of, left
 
 __all__ = ["Elementwise"]
 
@@ -59,15 +57,20 @@ class Elementwise(Transform):
     @property
     def domain(self) -> Domain:
         """Where the map has something: a box, or a circle, if it was given one."""
-        half = getattr(self.map, "box", None)
-        if self.map.outside == "line" or half is None:
-            return Everywhere()
-        return Angles(2.0 * half) if self.map.outside == "circle" else Box(-half, half, closed=True)
+        return domain_of(self.map)
 
     @property
     def codomain(self) -> Domain:
         """The same."""
         return self.domain
+
+    def image(self, given: Domain) -> Domain:
+        """Where the map takes what lies in a domain."""
+        return image_of(self.map, given)
+
+    def preimage(self, taken: Domain) -> Domain:
+        """The same."""
+        return self.image(taken)
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return self._move(self.map.forward, x, context)
@@ -81,12 +84,9 @@ class Elementwise(Transform):
         x: Tensor,
         context: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        if self.map.outside == "line":
-            z, log_derivative = apply(x, self._raw(x, context))
-            return z, log_derivative.sum(-1)
-        within = self.domain
-        z, log_derivative = apply(within.pull_in(x), self._raw(x, context))
-        return z, torch.where(within.outside(x), -math.inf, log_derivative.sum(-1))
+        x, outside = entered(self.map, x)
+        z, log_derivative = apply(x, self._raw(x, context))
+        return z, left(log_derivative.sum(-1), outside)
 
     def _raw(self, x: Tensor, context: Tensor | None) -> Tensor:
         if self.network is None:

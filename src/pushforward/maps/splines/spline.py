@@ -16,6 +16,10 @@ from pushforward.maps.box import Boxed
 __all__ = ["Bin", "Knots", "Spline", "closed", "pinned"]
 
 _TAILS = ("linear", "identity", "circular", "none")
+_ENDS = {  # tails of a support that ends, and not where the data happens to
+    "circular": "half the period (math.pi for angles); a circle cannot be read",
+    "none": "beyond which there is nothing; where a support ends cannot be read",
+}
 # Bound of what softplus sees for a tail: slopes from 0.21 to 2.6. Far from the data a network
 # extrapolates, and a few unbounded tails in a row would send a far row to infinity.
 _TAIL = 2.0
@@ -72,11 +76,8 @@ class Spline(Boxed):
             raise ArgumentError(f"{who}: bins is {bins}, expected at least 1.")
         if tails not in _TAILS:
             raise ArgumentError(f"{who}: tails is {tails!r}, expected one of {', '.join(_TAILS)}.")
-        if tails == "circular" and box is None:
-            raise ArgumentError(
-                f"{who}: tails='circular' needs box, half the period (math.pi for angles); a "
-                "circle cannot be read off the data."
-            )
+        if tails in _ENDS and box is None:
+            raise ArgumentError(f"{who}: tails={tails!r} needs box, {_ENDS[tails]} off the data.")
         if not (0 < min_width * bins < 1 and 0 < min_height * bins < 1 and 0 < min_slope < 1):
             raise ArgumentError(
                 f"{who}: the minima ({min_width}, {min_height}, {min_slope}) leave no room for "

@@ -12,6 +12,8 @@ from pushforward.networks.masked_mlp import MaskedMLP
 from pushforward.numerics.conditioning import reach
 from pushforward.numerics.dependence import dependence, levels
 from pushforward.transforms.base import Transform
+from pushforward.transforms.domains import Domain
+from pushforward.transforms.moving import domain_of, entered, image_of, left
 
 __all__ = ["Autoregressive"]
 
@@ -87,18 +89,38 @@ class Autoregressive(Transform):
         steps = torch.arange(int(places.max()) + 1)
         self.register_buffer("known", places[None, :] < steps[:, None])
 
+    @property
+    def domain(self) -> Domain:
+        """Where the map has something: a box, or a circle, if it was given one."""
+        return domain_of(self.map)
+
+    @property
+    def codomain(self) -> Domain:
+        """The same."""
+        return self.domain
+
+    def image(self, given: Domain) -> Domain:
+        """Where the map takes what lies in a domain."""
+        return image_of(self.map, given)
+
+    def preimage(self, taken: Domain) -> Domain:
+        """The same."""
+        return self.image(taken)
+
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        x, outside = entered(self.map, x)
         z, log_derivative = self.map(x, self._raw(x, context))
-        return z, log_derivative.sum(-1)
+        return z, left(log_derivative.sum(-1), outside)
 
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        z, outside = entered(self.map, z)
         x, log_derivative = z, z
         for known in self.known:
             # Features not known yet are set to zero: their guesses could overflow, and a masked
             # weight times infinity is nan.
             x = torch.where(known, x, torch.zeros_like(x))
             x, log_derivative = self.map.inverse(z, self._raw(x, context))
-        return x, log_derivative.sum(-1)
+        return x, left(log_derivative.sum(-1), outside)
 
     def _raw(self, x: Tensor, context: Tensor | None) -> Tensor:
         seen = None if context is None else reach(context)

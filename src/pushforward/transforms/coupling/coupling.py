@@ -14,7 +14,10 @@ from pushforward.networks.mlp import MLP
 from pushforward.numerics.conditioning import reach
 from pushforward.transforms.base import Transform
 from pushforward.transforms.coupling.keeps import half, shape_of
+from pushforward.transforms.domains import Domain, Everywhere, PartOf
+from pushforward.transforms.domains.together import each, row_of, shaped, side_by_side
 from pushforward.transforms.elementwise import Elementwise
+from pushforward.transforms.moving import entered, image_of, left
 
 __all__ = ["Coupling"]
 
@@ -114,23 +117,68 @@ class Coupling(Transform):
             else network(inputs, outputs)
         )
 
+    @property
+    def domain(self) -> Domain:
+        """Where its maps have something; what is kept by none may be anything."""
+        return self.image(Everywhere(len(self.event_shape)))
+
+    @property
+    def codomain(self) -> Domain:
+        """The same."""
+        return self.domain
+
+    def image(self, given: Domain) -> Domain:
+        """Where the maps take what lies in a domain; what is kept by none stays there."""
+        if isinstance(given, PartOf):
+            return PartOf(self.image(given.whole))
+        maps = [(self.moved, self.map)]
+        if self.kept_step is not None:
+            maps.append((self.kept, self.kept_step.map))
+        if isinstance(given, Everywhere) and all(map.outside == "line" for _, map in maps):
+            return given
+        dims = len(self.event_shape)
+        parts = each(row_of(given), len(self.order))
+        if parts is None:  # features that depend on each other
+            return PartOf(Everywhere(dims))
+        for features, map in maps:
+            for i in features.tolist():
+                parts[i] = image_of(map, parts[i])
+        found = side_by_side(parts, [1] * len(parts))
+        return shaped(found, dims)
+
+    def preimage(self, taken: Domain) -> Domain:
+        """The same."""
+        return self.image(taken)
+
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        kept, moved = self._split(x)
+        kept, moved, outside = self._enter(x)
         moved, log_derivative = self.map(moved, self._raw(kept, context))
         logdet = log_derivative.sum(-1)
         if self.kept_step is not None:
             kept, more = self.kept_step._forward(kept, context)
             logdet = logdet + more
-        return self._join(kept, moved), logdet
+        return self._join(kept, moved), left(logdet, outside)
 
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        kept, moved = self._split(z)
+        kept, moved, outside = self._enter(z)
         more = None
         if self.kept_step is not None:  # first, since the network sees what is kept as it was
             kept, more = self.kept_step._inverse(kept, context)
         moved, log_derivative = self.map.inverse(moved, self._raw(kept, context))
         logdet = log_derivative.sum(-1)
-        return self._join(kept, moved), logdet if more is None else logdet + more
+        return self._join(kept, moved), left(logdet if more is None else logdet + more, outside)
+
+    def _enter(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What is kept and what moves, where the maps have something; and which events lie outside.
+
+        The network is shown what is kept, which therefore is pulled in before.
+        """
+        kept, moved = self._split(x)
+        moved, outside = entered(self.map, moved)
+        if self.kept_step is not None:
+            kept, also = entered(self.kept_step.map, kept)
+            outside = also if outside is None else outside if also is None else outside | also
+        return kept, moved, outside
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         flat = x.flatten(-len(self.event_shape))

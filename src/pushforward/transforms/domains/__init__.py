@@ -3,6 +3,16 @@
 from pushforward.transforms.domains.base import Domain, Everywhere
 from pushforward.transforms.domains.box import Box
 from pushforward.transforms.domains.curved import Angles, Directions, Shares
-from pushforward.transforms.domains.together import PartOf, Product
+from pushforward.transforms.domains.together import PartOf, Product, Shaped
 
-__all__ = ["Angles", "Box", "Directions", "Domain", "Everywhere", "PartOf", "Product", "Shares"]
+__all__ = [
+    "Angles",
+    "Box",
+    "Directions",
+    "Domain",
+    "Everywhere",
+    "PartOf",
+    "Product",
+    "Shaped",
+    "Shares",
+]

@@ -1,15 +1,27 @@
-"""Domains made of domains."""
+"""Domains made of domains, and what of them a map is known to reach."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import torch
 from torch import Tensor
 
-from pushforward.transforms.domains.base import Domain
+from pushforward.transforms.domains.base import Domain, Everywhere
+from pushforward.transforms.domains.box import Box
+from pushforward.transforms.domains.curved import Angles
 
-__all__ = ["PartOf", "Product"]
+__all__ = [
+    "PartOf",
+    "Product",
+    "Shaped",
+    "carried",
+    "each",
+    "row_of",
+    "shaped",
+    "side_by_side",
+]
 
 
 class Product(Domain):
@@ -59,15 +71,21 @@ class Product(Domain):
         return torch.block_diag(*(part.tangent(y) for part, y in pairs))  # type: ignore[no-untyped-call,no-any-return]
 
     def part(self, start: int, stop: int) -> Domain | None:
-        """The domain of a group, or of some features within one."""
+        """The domain of a group, of some features within one, or of several."""
+        found: list[Domain] = []
+        widths: list[int] = []
         begin = 0
         for part, width in zip(self.parts, self.widths, strict=True):
-            if (start, stop) == (begin, begin + width):
-                return part
-            if begin <= start and stop <= begin + width:
-                return part.part(start - begin, stop - begin)
+            first, last = max(start - begin, 0), min(stop - begin, width)
             begin += width
-        return None
+            if first >= last:
+                continue
+            piece = part if last - first == width else part.part(first, last)
+            if piece is None:
+                return None
+            found.append(piece)
+            widths.append(last - first)
+        return side_by_side(found, widths) if sum(widths) == stop - start else None
 
     def __str__(self) -> str:
         return ", then ".join(
@@ -109,3 +127,110 @@ class PartOf(Domain):
 
     def __str__(self) -> str:
         return f"only a part of {self.whole}"
+
+
+class Shaped(Domain):
+    """The numbers of an event of several dimensions, in a row, in a domain of vectors.
+
+    Args:
+        row: where they lie.
+        dims: how many dimensions an event has.
+    """
+
+    def __init__(self, row: Domain, dims: int) -> None:
+        self.row, self.dims, self.solid = row, dims, row.solid
+
+    def outside(self, x: Tensor) -> Tensor:
+        """Which events lie outside, seen as vectors."""
+        return self.row.outside(x.flatten(-self.dims))
+
+    def pull_in(self, x: Tensor) -> Tensor:
+        """Each event pulled in, seen as a vector."""
+        return self.row.pull_in(x.flatten(-self.dims)).reshape(x.shape)
+
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """The bounds of the vectors."""
+        return self.row.bounds()
+
+    def holds(self, other: Domain) -> bool:
+        """Whether the other's vectors lie in these."""
+        return self.row.holds(other.row if isinstance(other, Shaped) else other)
+
+    def part(self, start: int, stop: int) -> Domain | None:
+        """Some numbers of the vectors."""
+        return self.row.part(start, stop)
+
+    def tangent(self, x: Tensor) -> Tensor:
+        """The directions of the vectors."""
+        return self.row.tangent(x.flatten(-self.dims))
+
+    def __str__(self) -> str:
+        return str(self.row)
+
+
+def shaped(row: Domain, dims: int) -> Domain:
+    """A domain of vectors as one of events of so many dimensions."""
+    if isinstance(row, PartOf):
+        return PartOf(shaped(row.whole, dims))
+    if dims == 1:
+        return row
+    return Everywhere(dims) if isinstance(row, Everywhere) else Shaped(row, dims)
+
+
+def row_of(domain: Domain) -> Domain:
+    """Where the numbers of an event lie, in a row."""
+    if isinstance(domain, Everywhere):
+        return Everywhere()
+    return domain.row if isinstance(domain, Shaped) else domain
+
+
+def carried(given: Domain, start: Domain, end: Domain) -> Domain:
+    """Where a map from all of ``start`` onto all of ``end`` takes what lies in ``given``."""
+    return end if start.within(given) or isinstance(end, PartOf) else PartOf(end)
+
+
+def each(domain: Domain, features: int) -> list[Domain] | None:
+    """The domain of every feature, if none depends on the others."""
+    parts = [domain.part(i, i + 1) for i in range(features)]
+    return None if None in parts else parts  # type: ignore[return-value]
+
+
+def side_by_side(parts: Sequence[Domain], widths: Sequence[int]) -> Domain:
+    """Domains of neighbouring features as one, those of one kind together.
+
+    If of some only a part is reached, of the whole too.
+    """
+    if any(isinstance(part, PartOf) for part in parts):
+        wholes = [part.whole if isinstance(part, PartOf) else part for part in parts]
+        return PartOf(side_by_side(wholes, widths))
+    runs: list[Domain] = []
+    sizes: list[int] = []
+    for kind, run in groupby(zip(parts, widths, strict=True), lambda pair: _kind(pair[0])):
+        some, several = zip(*run, strict=True)
+        if kind is None:  # of its own kind each
+            runs += some
+            sizes += several
+        else:
+            runs.append(_merged(some, several))
+            sizes.append(sum(several))
+    return runs[0] if len(runs) == 1 else Product(runs, sizes)
+
+
+def _kind(part: Domain) -> tuple[object, ...] | None:
+    """What two neighbours have in common that can be said in one."""
+    if isinstance(part, Everywhere):
+        return (Everywhere,)
+    if isinstance(part, Angles):
+        return (Angles, part.period)
+    if isinstance(part, Box):
+        return (Box, part.closed)
+    return None
+
+
+def _merged(parts: Sequence[Domain], widths: Sequence[int]) -> Domain:
+    """Neighbours of one kind as one."""
+    first = parts[0]
+    if not isinstance(first, Box) or len(parts) == 1:
+        return first
+    low, high = Product(parts, widths).bounds()
+    return Box(low, high, first.closed)

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from pushforward.errors import ArgumentError
 from pushforward.transforms.base import Transform
+from pushforward.transforms.domains import Angles, Directions, Domain, Everywhere, PartOf, Shares
+from pushforward.transforms.domains.together import each, side_by_side
 from pushforward.transforms.linear.matrix import whole
 
 __all__ = ["Permutation", "Reverse"]
@@ -63,6 +65,14 @@ class Permutation(Transform):
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return z.index_select(-1, self.back), z.new_zeros(z.shape[:-1])
 
+    def image(self, given: Domain) -> Domain:
+        """The domains of the features in their new places."""
+        return reordered(given, self.order.tolist())
+
+    def preimage(self, taken: Domain) -> Domain:
+        """The domains of the features in their old places."""
+        return reordered(taken, self.back.tolist())
+
     def influence(self) -> Tensor:
         """Feature ``order[i]`` and place i."""
         return torch.eye(self.event_shape[0], dtype=torch.bool)[self.order.cpu()]
@@ -99,6 +109,26 @@ class Reverse(Transform):
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return z.flip(-1), z.new_zeros(z.shape[:-1])
 
+    def image(self, given: Domain) -> Domain:
+        """The domains of the features in the opposite order."""
+        return reordered(given, range(self.event_shape[0])[::-1])
+
+    def preimage(self, taken: Domain) -> Domain:
+        """The same."""
+        return self.image(taken)
+
     def influence(self) -> Tensor:
         """The last feature and the first place, and so on."""
         return torch.eye(self.event_shape[0], dtype=torch.bool).flip(0)
+
+
+def reordered(domain: Domain, order: Sequence[int]) -> Domain:
+    """Where features lie that are put in another order, ``order[i]`` in place i."""
+    if isinstance(domain, PartOf):
+        return PartOf(reordered(domain.whole, order))
+    if isinstance(domain, Angles | Directions | Everywhere | Shares):  # the same in any order
+        return domain
+    parts = each(domain, len(order))
+    if parts is None:  # they depend on each other
+        return PartOf(Everywhere())
+    return side_by_side([parts[i] for i in order], [1] * len(order))

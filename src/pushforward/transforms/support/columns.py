@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
 from pushforward.errors import ArgumentError, InputTypeError
 from pushforward.transforms.base import Transform, weakest
 from pushforward.transforms.compose import common_context
-from pushforward.transforms.domains.base import Domain, Everywhere
-from pushforward.transforms.domains.together import Product
+from pushforward.transforms.domains.base import Domain
+from pushforward.transforms.domains.together import PartOf, side_by_side
 
 __all__ = ["Columns"]
 
@@ -72,12 +74,28 @@ class Columns(Transform):
     @property
     def domain(self) -> Domain:
         """Each column's own."""
-        return _together([part.domain for part in self._all()], self._before)
+        return side_by_side([part.domain for part in self._all()], self._before)
 
     @property
     def codomain(self) -> Domain:
         """Each column's own."""
-        return _together([part.codomain for part in self._all()], self._after)
+        return side_by_side([part.codomain for part in self._all()], self._after)
+
+    def image(self, given: Domain) -> Domain:
+        """Where each group ends that begins in its part of a domain."""
+        parts = _split(given, self._before)
+        if parts is None:
+            return PartOf(self.codomain)
+        ends = [step.image(part) for step, part in zip(self._all(), parts, strict=True)]
+        return side_by_side(ends, self._after)
+
+    def preimage(self, taken: Domain) -> Domain:
+        """Where each group must begin to end in its part of a domain."""
+        parts = _split(taken, self._after)
+        if parts is None:
+            return PartOf(self.domain)
+        starts = [step.preimage(part) for step, part in zip(self._all(), parts, strict=True)]
+        return side_by_side(starts, self._before)
 
     def _all(self) -> list[Transform]:
         return list(self.transforms)  # type: ignore[arg-type]
@@ -122,7 +140,11 @@ class Columns(Transform):
         return torch.block_diag(*patterns)  # type: ignore[no-untyped-call,no-any-return]
 
 
-def _together(parts: list[Domain], widths: list[int]) -> Domain:
-    if all(isinstance(part, Everywhere) for part in parts):
-        return Everywhere()
-    return Product(parts, widths)
+def _split(domain: Domain, widths: list[int]) -> list[Domain] | None:
+    """What each group of neighbours may be, if that does not depend on the others."""
+    if isinstance(domain, PartOf):
+        parts = _split(domain.whole, widths)
+        return None if parts is None else [PartOf(part) for part in parts]
+    ends = list(itertools.accumulate(widths))
+    found = [domain.part(end - width, end) for end, width in zip(ends, widths, strict=True)]
+    return None if None in found else found  # type: ignore[return-value]
