@@ -89,9 +89,9 @@ def test_a_masked_perceptron_is_zero_before_training():
     assert_close(out, torch.zeros(5, 3, 2), atol=0, rtol=0)
 
 
-@pytest.mark.parametrize("order", [[0, 0, 1], [1, 2, 3], [0, 1]], ids=str)
+@pytest.mark.parametrize("order", [[0, 0, 1], [1, 2, 3], [0, 1], [0, 1.0, 2]], ids=str)
 def test_a_masked_perceptron_refuses_what_is_no_order(order):
-    with pytest.raises(ShapeError, match="expected a permutation of 0 … 2"):
+    with pytest.raises(ArgumentError, match="expected a permutation of 0 … 2"):
         MaskedMLP(3, 2, order)
 
 

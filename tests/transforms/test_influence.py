@@ -9,6 +9,7 @@ from tests.transforms.cases import CASES, made, points
 import pushforward as pf
 from pushforward import Flow, bases, maps
 from pushforward import transforms as T
+from pushforward.numerics.dependence import turned
 from pushforward.transforms.influence import ConnectivityWarning, _patterns
 
 
@@ -21,7 +22,13 @@ def coupling(keep):
 
 
 AB, BA = [True, True, False], [False, False, True]
+AHEAD = T.Compose(masked(), T.Reverse(3))
 FORGOTTEN = {
+    "the same in columns": lambda: (
+        T.Columns(T.Compose(masked(2), masked(2)), T.Diagonal(1)),
+        T.Columns(T.Diagonal(1), masked(2)),
+    ),
+    "a composition turned twice": lambda: (AHEAD, T.Inverse(AHEAD), masked(), masked()),
     "autoregressions in one order": lambda: (masked(), masked()),
     "their inverses": lambda: (T.Inverse(masked()), T.Inverse(masked())),
     "couplings that keep the same": lambda: (coupling(AB), coupling(AB), coupling(AB)),
@@ -40,6 +47,15 @@ WHOLE = {
     "a matrix": lambda: (masked(), T.LU(3), masked()),
     "three couplings": lambda: (coupling(AB), coupling(BA), coupling([True, False, True])),
     "features on their own": lambda: (T.Diagonal(3), T.Elementwise(3, map=maps.Affine())),
+    "columns, each of them whole": lambda: (
+        T.Columns(T.Compose(masked(2), T.Reverse(2), masked(2)), T.Diagonal(1)),
+        T.LU(3),
+    ),
+    "a composition turned round": lambda: (
+        T.Inverse(T.Compose(masked(), T.Reverse(3))),
+        T.Reverse(3),
+        masked(),
+    ),
     "one feature": lambda: (masked(1), masked(1)),
 }
 
@@ -94,6 +110,7 @@ def test_what_a_transform_says_of_its_structure_is_so(case, direction):
         if pattern is None:
             return  # everything, it says
         says = pattern if says.ndim == 1 else (pattern.float() @ says.float()) > 0
+    assert torch.equal(turned.influence(), says)
     x, c = points(case, transform, (8,), direction=direction)
     found = torch.zeros_like(says)
     for i in range(8):
@@ -101,3 +118,41 @@ def test_what_a_transform_says_of_its_structure_is_so(case, direction):
         jacobian = torch.autograd.functional.jacobian(lambda v, row=row: turned(v, row)[0], x[i])
         found |= jacobian.reshape(says.shape) != 0.0
     assert torch.equal(found, says)
+
+
+GENERAL = {
+    "an order that is not the given one": lambda: (masked(order=[2, 0, 1]), T.Reverse(3)),
+    "a permutation and a graph": lambda: (
+        T.Permutation(3, order=[2, 0, 1]),
+        masked(adjacency=[[False] * 3, [True, False, False], [False] * 3]),
+    ),
+    "a coupling and a permutation": lambda: (coupling(AB), T.Permutation(3, order=[1, 2, 0])),
+    "columns": lambda: (
+        T.Reverse(3),
+        T.Columns(T.Compose(masked(2), T.Reverse(2)), T.Diagonal(1)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GENERAL)
+@pytest.mark.parametrize("way", [lambda t: t, T.Inverse], ids=["forward", "inverse"])
+def test_what_compositions_say_of_their_structure_is_so(name, way):
+    """An inverse reaches over several steps, and no further, even where no diagonal is filled."""
+    torch.manual_seed(0)
+    steps = way(T.Compose(*GENERAL[name]())).double()
+    for parameter in steps.parameters():
+        parameter.data.normal_(0.0, 0.7)
+    x = torch.randn(20, 3, dtype=torch.float64)
+    found = torch.stack([torch.autograd.functional.jacobian(lambda v: steps(v)[0], r) for r in x])
+    assert torch.equal((found != 0).any(0), steps.influence())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_pattern_of_an_inverse_is_that_of_the_inverse_matrix(seed):
+    generator = torch.Generator().manual_seed(seed)
+    matrix = torch.randn(6, 6, generator=generator, dtype=torch.float64)
+    matrix = matrix * (torch.rand(6, 6, generator=generator) < 0.25)
+    matrix = matrix + torch.diag(torch.rand(6, generator=generator) + 1.0)
+    matrix = matrix[torch.randperm(6, generator=generator)]
+    inverse = torch.linalg.inv(matrix)
+    assert torch.equal(turned(matrix != 0), inverse.abs() > 1e-12)

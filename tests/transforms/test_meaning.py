@@ -102,7 +102,7 @@ def test_a_random_permutation_leaves_the_callers_random_state_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("order", [[0, 0], [0], [1, 2], [0, 1, 2]], ids=str)
+@pytest.mark.parametrize("order", [[0, 0], [0], [1, 2], [0, 1, 2], [0.5, 1.5]], ids=str)
 def test_what_is_no_permutation_is_refused(order):
     with pytest.raises(ArgumentError, match=r"expected a permutation of 0 … 1"):
         T.Permutation(2, order=order)

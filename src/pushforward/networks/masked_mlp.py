@@ -41,7 +41,7 @@ class MaskedMLP(Part, nn.Module):
         output: ``(*batch, features, outputs)``, zero before training
 
     Raises:
-        ShapeError: ``order`` is not a permutation, or ``adjacency`` not square and boolean.
+        ShapeError: ``adjacency`` is not square and boolean.
         ArgumentError: ``adjacency`` has a cycle, or comes with an ``order``.
 
     Source: Germain et al. 2015, arXiv:1502.03509.

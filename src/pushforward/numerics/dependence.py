@@ -1,15 +1,16 @@
-"""Which features may depend on which: orders and directed graphs without cycles."""
+"""Which features depend on which: orders, directed graphs without cycles, and chains of both."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from pushforward.errors import ArgumentError, ShapeError
 
-__all__ = ["dependence", "levels"]
+__all__ = ["chained", "dependence", "levels", "permutation", "turned"]
 
 
 def dependence(
@@ -27,8 +28,8 @@ def dependence(
         adjacency: row i says on which features feature i may depend; the diagonal says nothing.
 
     Raises:
-        ShapeError: ``order`` is no permutation, or ``adjacency`` no square of booleans.
-        ArgumentError: both are given, or ``adjacency`` has a cycle.
+        ShapeError: ``adjacency`` is no square of booleans.
+        ArgumentError: ``order`` is no permutation, both are given, or ``adjacency`` has a cycle.
 
     Example:
         >>> dependence("", 3, order=[2, 0, 1])
@@ -37,12 +38,7 @@ def dependence(
                 [False,  True, False]])
     """
     if adjacency is None:
-        places = list(range(features)) if order is None else [int(i) for i in order]
-        if sorted(places) != list(range(features)):
-            raise ShapeError(
-                f"{who}: order is {tuple(places)}, expected a permutation of 0 … {features - 1}."
-            )
-        place = torch.tensor(places, dtype=torch.long)
+        place = permutation(who, features, range(features) if order is None else order)
         return place[None, :] < place[:, None]
     if order is not None:
         raise ArgumentError(
@@ -57,6 +53,71 @@ def dependence(
             f"{who}: adjacency has the cycle {path} (each influences the next), expected none."
         )
     return table
+
+
+def permutation(who: str, features: int, order: Sequence[int] | Tensor) -> Tensor:
+    """An argument ``order`` as a tensor of whole numbers.
+
+    Raises:
+        ArgumentError: it is no permutation of ``range(features)``.
+
+    Example:
+        >>> permutation("", 3, [2, 0, 1])
+        tensor([2, 0, 1])
+    """
+    given = order.tolist() if isinstance(order, Tensor) else list(order)
+    if not all(hasattr(i, "__index__") for i in given) or sorted(given) != list(range(features)):
+        raise ArgumentError(
+            f"{who}: order is {given}, expected a permutation of 0 … {features - 1}."
+        )
+    return torch.tensor([int(i) for i in given], dtype=torch.long)
+
+
+def chained(patterns: Iterable[Tensor | None]) -> Tensor | None:
+    """Which inputs of maps in a row, the first first, reach which outputs of the last.
+
+    Args:
+        patterns: of each map booleans ``(outputs, inputs)``; None where everything is reached.
+
+    Example:
+        >>> lower = torch.ones(2, 2).tril() > 0
+        >>> chained([lower, lower.flip(0)])
+        tensor([[ True,  True],
+                [ True, False]])
+    """
+    total: Tensor | None = None
+    for pattern in patterns:
+        if pattern is None:
+            return None
+        total = pattern if total is None else (pattern.float() @ total.float()) > 0
+    return total
+
+
+def turned(pattern: Tensor) -> Tensor:
+    """The pattern of the inverse of a map that has this one.
+
+    Each output is paired with an input that it depends on, which for an invertible map can be done
+    for all at once; the inverse then depends on what is reached over any number of steps.
+
+    Example:
+        >>> turned(torch.tensor([[False, True], [True, True]]))
+        tensor([[ True,  True],
+                [ True, False]])
+    """
+    size = len(pattern)
+    if int(pattern.sum()) == size:  # a permutation
+        return pattern.mT
+    pair = torch.arange(size)
+    if not bool(pattern.diagonal().all()):
+        from scipy.sparse import csr_matrix
+        from scipy.sparse.csgraph import maximum_bipartite_matching
+
+        found = maximum_bipartite_matching(csr_matrix(pattern.numpy()), perm_type="column")
+        pair = torch.as_tensor(found, dtype=torch.long)
+    reached = pattern[:, pair]
+    for _ in range(math.ceil(math.log2(max(2, size)))):
+        reached = (reached.float() @ reached.float()) > 0
+    return reached[pair.argsort()]
 
 
 def _table(who: str, features: int, adjacency: Sequence[Sequence[bool]] | Tensor) -> Tensor:

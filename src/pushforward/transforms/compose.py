@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.errors import ArgumentError, InputTypeError, ShapeError
+from pushforward.numerics.dependence import chained, turned
 from pushforward.numerics.subset import some_of
 from pushforward.transforms.base import Transform, weakest
 from pushforward.transforms.domains import Box, Domain, Everywhere, PartOf
@@ -142,6 +143,10 @@ class Compose(Transform):
             for name, apply in step.steps():
                 yield f"{i}.{name}", apply
 
+    def influence(self) -> Tensor | None:
+        """What gets through all steps."""
+        return chained(step.influence() for step in self._all())
+
 
 class Inverse(Transform):
     """The same transform with its two directions exchanged.
@@ -223,14 +228,40 @@ class Inverse(Transform):
         if isinstance(inner, Inverse):
             inner.transform.settle(x, context)
         elif isinstance(inner, Compose):
-            Compose(*(Inverse(step) for step in reversed(inner._all()))).settle(x, context)
+            Compose(*in_a_row(self)).settle(x, context)
         return self
+
+    def influence(self) -> Tensor | None:
+        """What the transform's latents reach on the way back, step by step if it has several."""
+        if isinstance(self.transform, Compose | Inverse):
+            return chained(step.influence() for step in in_a_row(self))
+        pattern = self.transform.influence()
+        return None if pattern is None else turned(pattern)
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return self.transform._inverse(x, context)
 
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return self.transform._forward(z, context)
+
+
+def in_a_row(transform: Transform) -> list[Transform]:
+    """The steps that a transform takes one after the other, each a plain one or one turned round.
+
+    Example:
+        >>> from pushforward.transforms import Reverse, Exp
+        >>> [type(step).__name__ for step in in_a_row(Inverse(Compose(Exp(2), Reverse(2))))]
+        ['Inverse', 'Inverse']
+    """
+    if isinstance(transform, Compose):
+        return [inner for step in transform._all() for inner in in_a_row(step)]
+    if isinstance(transform, Inverse):
+        inner = transform.transform
+        if isinstance(inner, Inverse):
+            return in_a_row(inner.transform)
+        if isinstance(inner, Compose):
+            return [step for part in reversed(inner._all()) for step in in_a_row(Inverse(part))]
+    return [transform]
 
 
 def common_context(who: str, transforms: Sequence[Transform]) -> int:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pushforward.transforms.base import Transform
-from pushforward.transforms.compose import Compose, Inverse
+from pushforward.transforms.compose import in_a_row
 
 __all__ = ["ConnectivityWarning", "warn_if_disconnected"]
 
@@ -49,28 +49,7 @@ def warn_if_disconnected(who: str, transforms: Sequence[Transform]) -> None:
         )
 
 
-def _patterns(transform: Transform, turned: bool = False) -> Iterator[Tensor | None]:
+def _patterns(transform: Transform) -> Iterator[Tensor | None]:
     """What the steps of a transform let through, in the order in which they touch the data."""
-    if isinstance(transform, Inverse):
-        yield from _patterns(transform.transform, not turned)
-    elif isinstance(transform, Compose):
-        steps = transform._all()
-        for step in reversed(steps) if turned else steps:
-            yield from _patterns(step, turned)
-    else:
-        pattern = transform.influence()
-        yield _turned(pattern) if turned and pattern is not None else pattern
-
-
-def _turned(pattern: Tensor) -> Tensor:
-    """The pattern of the inverse of a map that has this one.
-
-    Up to a permutation it has ones on its diagonal; an inverse then fills in what is reached over
-    several steps.
-    """
-    if not bool(pattern.diagonal().all()):
-        return pattern.mT
-    reached = pattern
-    for _ in range(math.ceil(math.log2(max(2, len(pattern))))):
-        reached = (reached.float() @ reached.float()) > 0
-    return reached
+    for step in in_a_row(transform):
+        yield step.influence()

@@ -40,8 +40,8 @@ class Autoregressive(Transform):
         x, z: ``(*batch, features)``; context: ``(*batch, context)``; logdet: ``(*batch,)``
 
     Raises:
-        ShapeError: ``order`` is not a permutation, or ``adjacency`` not square and boolean.
-        ArgumentError: ``adjacency`` has a cycle, or comes with an ``order``.
+        ShapeError: ``adjacency`` is not square and boolean.
+        ArgumentError: ``order`` is not a permutation, ``adjacency`` has a cycle, or both are given.
 
     Cost: forward one network call; inverse ``features`` calls, with an adjacency as many as the
         longest path has features. Exact in both directions.

@@ -67,8 +67,7 @@ class BlockAutoregressive(Transform):
         x, z: ``(*batch, features)``; context: ``(*batch, context)``; logdet: ``(*batch,)``
 
     Raises:
-        ShapeError: ``order`` is not a permutation.
-        ArgumentError: no hidden layer, or one of no units.
+        ArgumentError: ``order`` is not a permutation, no hidden layer, or one of no units.
         InverseError: in ``inverse``, where a solution was not found.
 
     Cost: forward one network call, exact; inverse a numeric one, feature by feature, each about ten

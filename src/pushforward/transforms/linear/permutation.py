@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pushforward.errors import ArgumentError
+from pushforward.numerics.dependence import permutation
 from pushforward.transforms.base import Transform
 from pushforward.transforms.domains import Angles, Directions, Domain, Everywhere, PartOf, Shares
 from pushforward.transforms.domains.together import each, side_by_side
@@ -42,19 +42,16 @@ class Permutation(Transform):
     order: Tensor
     back: Tensor
 
-    def __init__(self, features: int, order: Sequence[int] | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, features: int, order: Sequence[int] | Tensor | None = None, seed: int = 0
+    ) -> None:
         super().__init__()
         features = whole("Permutation", "features", features)
         if order is None:
             generator = torch.Generator().manual_seed(seed)
             places = torch.randperm(features, generator=generator)
         else:
-            places = torch.as_tensor(list(order), dtype=torch.long)
-        if places.sort().values.tolist() != list(range(features)):
-            raise ArgumentError(
-                f"Permutation: order is {places.tolist()}, expected a permutation of "
-                f"0 … {features - 1}."
-            )
+            places = permutation("Permutation", features, order)
         self.event_shape = (features,)
         self.register_buffer("order", places)
         self.register_buffer("back", places.argsort())

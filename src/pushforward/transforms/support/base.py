@@ -81,7 +81,3 @@ class Pointwise(Supported):
 
 class Turned(Inverse):
     """A pointwise transform turned round, under a name of its own: ``Logit``, ``Log``."""
-
-    def influence(self) -> Tensor:
-        """Each feature its own z."""
-        return torch.eye(self.event_shape[0], dtype=torch.bool)
