@@ -66,8 +66,6 @@ TRANSFORM_TESTS = tuple(
     for name in ("laws", "meaning", "gradients", "extremes", "start")
 )
 FLOW_TESTS = tuple(f"tests/flows/test_{name}.py" for name in ("laws", "exactness", "flow"))
-# Of another length than Euclid's a radial transform is as lawful: only its definition tells.
-DEFINITIONS = {T.Radial: ("tests/transforms/test_residual.py",)}
 MAP_TESTS = ("tests/maps",)
 BASE_TESTS = ("tests/bases",)
 
@@ -87,12 +85,11 @@ def all_breaks() -> Iterator[Break]:
     for cls, key in transforms.items():
         place = (TRANSFORM_TESTS, key)
         yield from _of_a_map(cls, ("_forward", "_inverse"), place)
-        no_sum = issubclass(cls, T.Compose | T.Inverse | T.ImageCoupling | T.Contractive)
+        no_sum = issubclass(cls, T.Compose | T.Inverse | T.ImageCoupling | T.Contractive | T.Radial)
         if not no_sum and cls.__name__ not in KEEP_VOLUME:
             for how, name in (("mean", "mean for sum"), ("lost", "a term dropped")):
                 breaking = functools.partial(summed, cls, SUMS, how)
-                paths = (*TRANSFORM_TESTS, *DEFINITIONS.get(cls, ()))
-                yield Break(cls.__name__, name, breaking, paths, key)
+                yield Break(cls.__name__, name, breaking, *place)
     for cls, key in _listed(maps, map_cases.CASES, lambda case: case.build()).items():
         yield from _of_a_map(cls, ("forward", "inverse"), (MAP_TESTS, key))
     for cls, key in _listed(bases, base_cases.CASES, lambda case: case.build(2)).items():

@@ -36,7 +36,7 @@ class _Remembering(abc.ABCMeta):
         arguments = dict(bound.arguments)
         arguments.pop("self", None)
         if cls.__module__.startswith("pushforward."):
-            check_sizes(cls.__name__, arguments, _takes_shapes(cls))
+            check_arguments(cls.__name__, _signature(cls), arguments)
         made = super().__call__(*args, **kwargs)
         # A dict hides the parts in it from nn.Module, which would register them twice.
         object.__setattr__(made, "_arguments", {"call": arguments})
@@ -48,13 +48,6 @@ def _signature(cls: type) -> inspect.Signature:
     return inspect.signature(cls.__init__)  # type: ignore[misc]
 
 
-@functools.cache
-def _takes_shapes(cls: type) -> bool:
-    """Whether ``features`` may be the shape of an event."""
-    features = _signature(cls).parameters.get("features")
-    return features is not None and "Sequence" in str(features.annotation)
-
-
 # Arguments that mean the same wherever they are: a width, and numbers of things.
 _LEAST = {"features": 1, "context": 0}
 _COUNTS = frozenset(
@@ -62,17 +55,21 @@ _COUNTS = frozenset(
 )
 
 
-def check_sizes(who: str, arguments: Mapping[str, Any], shapes: bool = False) -> None:
-    """Refuse sizes that are no whole numbers, and widths that no tensor can have.
+def check_arguments(who: str, signature: inspect.Signature, arguments: Mapping[str, Any]) -> None:
+    """Refuse what every constructor and every recipe would refuse in the same words.
 
-    Every constructor and every recipe takes them by the same names, so that one place checks them.
-    What is too small for one part alone that part says itself. With ``shapes`` the features may be
-    the shape of an event.
+    That is sizes that are no whole numbers, widths that no tensor can have, and anything but True
+    and False for what is either; text in their place would count as True. Sizes have the same names
+    everywhere. What is too small for one part alone that part says itself.
     """
+    kinds = _annotations(signature)
+    for name in kinds.keys() & arguments.keys():
+        if kinds[name] == "bool" and not isinstance(arguments[name], bool):
+            raise ArgumentError(f"{who}: {name} is {arguments[name]!r}, expected True or False.")
     for name, least in _LEAST.items():
         value = arguments.get(name, least)
-        if shapes and isinstance(value, list | tuple) and name == "features":
-            continue
+        if isinstance(value, list | tuple) and "Sequence" in kinds.get(name, ""):
+            continue  # the shape of an event
         if not _is_whole(value) or value < least:
             raise ArgumentError(
                 f"{who}: {name} is {value!r}, expected a whole number from {least} up."
@@ -86,6 +83,11 @@ def check_sizes(who: str, arguments: Mapping[str, Any], shapes: bool = False) ->
         raise ArgumentError(f"{who}: hidden is {hidden!r}, expected widths such as (64, 64).")
     if any(width < 1 for width in hidden):
         raise ArgumentError(f"{who}: hidden is {hidden!r}, expected widths of at least 1.")
+
+
+@functools.cache
+def _annotations(signature: inspect.Signature) -> dict[str, str]:
+    return {name: str(one.annotation) for name, one in signature.parameters.items()}
 
 
 def _is_whole(value: Any) -> bool:

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 import pushforward as pf
 from pushforward import bases, maps
 from pushforward import transforms as T
-from pushforward.errors import ArgumentError, ShapeError
+from pushforward.errors import ArgumentError, DataError, ShapeError
 from pushforward.numerics.tails.hill import hill
 from pushforward.numerics.tails.normal import log_hazard, rarity, rarity_inverse
 
@@ -151,6 +151,14 @@ def test_fit_puts_far_rows_where_those_of_a_normal_density_are():
 def test_a_given_tail_stays():
     map = maps.GeneralizedPareto(tail=0.7).bind(2).fit(student(3.0, 1000))
     assert map.tails.tolist() == [[pytest.approx(0.7)] * 2] * 2
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf])
+def test_columns_that_are_not_finite_are_refused(odd):
+    x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+    x[:4, 1] = odd
+    with pytest.raises(DataError, match=r"GeneralizedPareto\.fit: column 1 of x holds values that"):
+        maps.GeneralizedPareto().bind(2).fit(x)
 
 
 @pytest.mark.parametrize("rows", ["equal", "one", "two", "mostly equal", "uniform"])

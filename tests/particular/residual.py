@@ -51,6 +51,8 @@ def _all():
         "a norm without a guard",
         functools.partial(_replace, radial, "_length", _sqrt),
     )
+    yield "Radial", "mean for sum", functools.partial(_replace, radial, "_length", _mean)
+    yield "Radial", "squares overflow", functools.partial(_replace, radial, "_length", _unscaled)
     yield "Radial", "features for features - 1", _one_term_more
     yield "Radial", "the other root of the quadratic", _other_root
     yield "Contractive", "weights not bounded", _not_bounded
@@ -68,8 +70,16 @@ def _id(a):
     return a
 
 
-def _sqrt(square):
-    return square.sqrt()
+def _sqrt(away):
+    return away.square().sum(-1).sqrt()
+
+
+def _mean(away):
+    return away.square().mean(-1).clamp_min(1e-30).sqrt()
+
+
+def _unscaled(away):
+    return away.square().sum(-1).clamp_min(1e-30).sqrt()
 
 
 def _replace(module, name, new) -> None:

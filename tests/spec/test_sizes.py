@@ -1,12 +1,14 @@
 """Sizes are checked in one place: by name, for every part and every recipe."""
 
+import re
+
 import numpy
 import pytest
 
 import pushforward as pf
 from pushforward import bases, maps, networks
 from pushforward import transforms as T
-from pushforward.errors import ArgumentError
+from pushforward.errors import ArgumentError, InputTypeError
 
 WRONG = [0, -1, 2.5, "2", True, None]
 TAKES_FEATURES = {
@@ -80,3 +82,41 @@ def test_whole_numbers_of_numpy_will_do():
 def test_networks_name_themselves():
     with pytest.raises(ArgumentError, match="MLP: hidden is 8, expected widths"):
         networks.MLP(2, 1, 8)
+
+
+@pytest.mark.parametrize("value", ["no", 1, None], ids=repr)
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda value: pf.flows.iaf(2, gated=value),
+        lambda value: pf.flows.maf(2, batch_norm=value),
+        lambda value: T.LU(2, shift=value),
+        lambda value: bases.Normal(2, learn=value),
+    ],
+    ids=["iaf", "maf", "LU", "Normal"],
+)
+def test_what_is_true_or_false_is_nothing_else(build, value):
+    with pytest.raises(ArgumentError, match=r" is .*, expected True or False\."):
+        build(value)
+
+
+NO_MAPS = {
+    "a class": (lambda: T.Coupling(2, map=maps.Affine), "map is the class Affine, expected a map"),
+    "nothing": (lambda: T.Elementwise(2, map=None), "Elementwise: map is a NoneType, expected a"),
+    "a network": (
+        lambda: T.Autoregressive(2, map=networks.MLP(2, 2, (4,))),
+        "Autoregressive: map is a MLP, expected a map such as maps.Affine()",
+    ),
+    "the kept one": (
+        lambda: T.Coupling(2, map=maps.Affine(), kept_map=maps.Affine),
+        "Coupling: kept_map is the class Affine, expected a map; write maps.Affine()",
+    ),
+    "turned round": (lambda: T.Inverse(maps.Affine()), "Inverse: got a Affine, expected a trans"),
+}
+
+
+@pytest.mark.parametrize("name", NO_MAPS)
+def test_what_is_no_map_is_said_to_be_none(name):
+    build, says = NO_MAPS[name]
+    with pytest.raises(InputTypeError, match=re.escape(says)):
+        build()

@@ -100,6 +100,18 @@ def test_batches_in_training_move_the_fixed_numbers():
     assert not norm.mean.requires_grad
 
 
+def test_a_row_that_is_not_finite_spoils_its_batch_alone():
+    norm = drawn()
+    norm(rows(50, 2))
+    before = norm.mean.clone(), norm.variance.clone()
+    spoilt = rows(50, 2)
+    spoilt[3, 1] = torch.nan
+    norm(spoilt)
+    for now, was in zip((norm.mean, norm.variance), before, strict=True):
+        assert now[0] != was[0]
+        assert now[1] == was[1]
+
+
 def test_in_evaluation_nothing_moves():
     norm = drawn().fit(rows(50)).eval()
     before = {name: value.clone() for name, value in norm.state_dict().items()}

@@ -435,3 +435,12 @@ def test_a_continuous_flow_is_saved_and_loaded(tmp_path):
     assert_close(again.log_prob(x), before, atol=0, rtol=0)
     assert again.transform.tolerance == 1e-4
     assert "solver=dopri5, tolerance=0.0001, trace=exact" in repr(again)
+
+
+def test_containers_count_the_evaluations_of_their_parts():
+    one, other = T.Continuous(2, steps=3), T.Continuous(2, steps=5)
+    both = T.Compose(one, T.Columns(T.Standardize(1), T.Standardize(1)), T.Inverse(other))
+    both(torch.zeros(4, 2))
+    assert both.evaluations == one.evaluations + other.evaluations > one.evaluations > 0
+    beside = T.Columns(one, other)
+    assert T.Inverse(beside).evaluations == both.evaluations

@@ -32,6 +32,16 @@ def trained(features, logdet="auto", seed=0, **options):
     return t
 
 
+def steepest(sign, **options):
+    """One feature and one hidden unit: the steepest slope there is, up or down."""
+    t = T.Contractive(1, hidden=(1,), **options).double()
+    with torch.no_grad():
+        for layer, way in zip(t.network.layers, (1.0, sign), strict=True):
+            layer.weight.fill_(way * 5.0)
+            layer.bias.zero_()
+    return t
+
+
 def jacobians(t, x):
     return torch.func.vmap(torch.func.jacrev(lambda v: t(v)[0]))(x)
 
@@ -47,11 +57,7 @@ def test_a_contraction_adds_its_network(features):
 
 def test_contractions_of_slopes_near_their_bound_come_back():
     """One feature and few roundings to lose: a line of slope 1 - 0.97, the steepest there is."""
-    t = T.Contractive(1, hidden=(1,)).double()
-    with torch.no_grad():
-        for layer, sign in zip(t.network.layers, (1.0, -1.0), strict=True):
-            layer.weight.fill_(sign * 5.0)
-            layer.bias.zero_()
+    t = steepest(-1.0)
     x = torch.linspace(-1e3, 1e3, 2001, dtype=torch.float64)[:, None]
     z, logdet = t(x)
     assert float(logdet.detach().min()) < math.log(1.0 - 0.97 / 1.1)
@@ -122,6 +128,22 @@ def test_the_estimate_is_unbiased_over_many_rows(terms):
     t = trained(10, "unbiased", terms=terms)
     with torch.no_grad(), drawing_from(seeded()):
         within_four_errors(t(x.expand(20_000, 3, 10))[1], trained(10)(x)[1])
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("terms", [1, 4])
+def test_the_estimate_is_unbiased_where_slopes_are_near_their_bound(sign, terms):
+    """There the terms that only chance brings make a good part of the sum."""
+    x = torch.zeros(1, 1, dtype=torch.float64)
+    t = steepest(sign, logdet="unbiased", terms=terms)
+    with torch.no_grad(), drawing_from(seeded()):
+        exact = steepest(sign)(x)[1]
+        draws = t(x.expand(100_000, 1))[1]
+    within_four_errors(draws, exact)
+    size = float(torch.expm1(exact))
+    certain = sum((-1) ** (k + 1) * size**k / k for k in range(1, terms + 2))
+    error = float(draws.std()) / math.sqrt(len(draws))
+    assert abs(certain - float(exact)) > 10.0 * error  # else the above could not tell
 
 
 @pytest.mark.parametrize("size", [0.0, 0.3, 0.97, -0.97])

@@ -156,6 +156,23 @@ def test_a_radial_flow_is_exact_at_its_centre():
     assert_close(logdet, -slope[None], atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_radial_flow_is_the_identity_far_out_and_nothing_overflows(dtype):
+    t = T.Radial(3)
+    t.raw.data.add_(torch.randn(5, generator=torch.Generator().manual_seed(0)))
+    t = t.to(dtype)
+    far = torch.finfo(dtype).max ** 0.9
+    x = torch.tensor([[far, -far, 0.0], [1e19, 1e19, 1e19], [1e-25, 0.0, 0.0]], dtype=dtype)
+    x[2] += t.raw.detach()[:3]
+    for direction in (t.forward, t.inverse):
+        at = x.clone().requires_grad_()
+        z, logdet = direction(at)
+        (logdet.sum() + z.sum() / far).backward()
+        assert_close(z[:2], x[:2], rtol=1e-6, atol=10.0)
+        assert bool(logdet.isfinite().all())
+        assert bool(at.grad.isfinite().all())
+
+
 def test_a_planar_flow_without_a_direction_is_a_shift():
     t = T.Planar(2).double()
     t.raw.data.copy_(torch.tensor([3.0, -2.0, 0.0, 0.0, 0.5]))

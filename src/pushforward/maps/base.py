@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import abc
 import copy
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
+from pushforward.errors import InputTypeError
 from pushforward.spec import Part
 
-__all__ = ["Map"]
+__all__ = ["Map", "as_map"]
 
 M = TypeVar("M", bound="Map")
 
@@ -55,3 +56,21 @@ class Map(Part, nn.Module):
     def fit(self: M, x: Tensor) -> M:
         """Set the constants that depend on data, from ``(n, features)``; by default none are."""
         return self
+
+
+def as_map(who: str, name: str, given: Any) -> Map:
+    """An argument that is to be a map.
+
+    Raises:
+        InputTypeError: it is none.
+    """
+    if isinstance(given, Map):
+        return given
+    if isinstance(given, type) and issubclass(given, Map):
+        raise InputTypeError(
+            f"{who}: {name} is the class {given.__name__}, expected a map; write "
+            f"maps.{given.__name__}()."
+        )
+    raise InputTypeError(
+        f"{who}: {name} is a {type(given).__name__}, expected a map such as maps.Affine()."
+    )

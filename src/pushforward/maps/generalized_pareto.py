@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from pushforward.errors import ArgumentError, ShapeError
+from pushforward.errors import ArgumentError, DataError, ShapeError
 from pushforward.maps.base import Map
 from pushforward.numerics.order_statistics import quantiles
 from pushforward.numerics.tails.hill import hill
@@ -55,12 +55,14 @@ class GeneralizedPareto(Map):
     Raises:
         ArgumentError: ``tail`` is not positive.
         ShapeError: in ``fit``, a number of features that the map is not bound to.
+        DataError: in ``fit``, if a column holds values that are not finite.
 
     Cost: about thirty elementwise operations in either direction; exact. Beyond |x| of about
         ``exp(50)`` scales a line goes on, so that every number has an image and an origin.
 
     Source: Hickling, Prangle 2024, arXiv:2406.16971.
-        Differs: median and quartiles set the place; bounds; the line beyond ``exp(50)``.
+        Differs: the median and the quantiles where the tails begin set place and scale; bounds;
+        the line beyond ``exp(50)``.
 
     Example:
         >>> import torch
@@ -110,6 +112,11 @@ class GeneralizedPareto(Map):
         # as far in scales as an equally rare normal number is by the map
         scales = torch.expm1(-math.log(2.0 * _FAR) * tails) / tails
         scale = (torch.stack((median - low, high - median), -1) / scales).mean(-1)
+        for i, known in enumerate((median + scale).isfinite().tolist()):
+            if not known:
+                raise DataError(
+                    f"GeneralizedPareto.fit: column {i} of x holds values that are not finite."
+                )
         self.loc.copy_(median)
         self.scale.copy_(torch.where(scale > 0, scale, torch.ones_like(scale)))
         return self

@@ -137,6 +137,11 @@ class Compose(Transform):
                 x = push(step, x, context)
         return self
 
+    @property
+    def evaluations(self) -> int:
+        """The sum of the steps'."""
+        return sum(step.evaluations for step in self._all())
+
     def steps(self) -> Iterator[tuple[str, Callable[..., tuple[Tensor, Tensor]]]]:
         """The named steps, data first."""
         for i, step in enumerate(self._all()):
@@ -157,6 +162,9 @@ class Inverse(Transform):
     Shapes:
         x: ``(*batch, *latent_shape)`` of the transform; z: ``(*batch, *event_shape)`` of it
 
+    Raises:
+        InputTypeError: what is given is no transform.
+
     Cost: forward costs what the transform's inverse costs, and the other way round.
 
     Source: none
@@ -170,6 +178,11 @@ class Inverse(Transform):
 
     def __init__(self, transform: Transform) -> None:
         super().__init__()
+        if not isinstance(transform, Transform):
+            raise InputTypeError(
+                f"Inverse: got a {type(transform).__name__}, expected a transform; of a map, write "
+                f"Inverse(Elementwise(features, map=map))."
+            )
         self.transform = transform
         self.event_shape = transform.latent_shape
         self.context = transform.context
@@ -230,6 +243,11 @@ class Inverse(Transform):
         elif isinstance(inner, Compose):
             Compose(*in_a_row(self)).settle(x, context)
         return self
+
+    @property
+    def evaluations(self) -> int:
+        """The transform's."""
+        return self.transform.evaluations
 
     def influence(self) -> Tensor | None:
         """What the transform's latents reach on the way back, step by step if it has several."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from pushforward.maps.base import Map
+from pushforward.maps.base import Map, as_map
 from pushforward.networks.mlp import MLP
 from pushforward.numerics.conditioning import reach
 from pushforward.transforms.base import Transform
@@ -49,7 +49,7 @@ class Elementwise(Transform):
         super().__init__()
         self.event_shape = (features,)
         self.context = context
-        self.map = map.bind(features)
+        self.map = as_map("Elementwise", "map", map).bind(features)
         count = self.map.raw_width
         self.raw = None if context else nn.Parameter(torch.zeros(features, count))
         self.network = MLP(context, features * count, hidden) if context else None

@@ -16,8 +16,8 @@ __all__ = ["ffjord"]
 @recipe(
     paper="1810.01367",
     year=2018,
-    density="30 to 200 calls",
-    sampling="30 to 200 calls",
+    density="30 to 200 (D + 1) calls",
+    sampling="30 to 200 (D + 1) calls",
     choose="a differential equation: smooth, no structure to choose; slow both ways",
     lr=0.01,
 )

@@ -14,7 +14,7 @@ import torch
 
 from pushforward.errors import ArgumentError, SpecError
 from pushforward.flows.flow import Flow
-from pushforward.spec import Writer, check_sizes
+from pushforward.spec import Writer, check_arguments
 
 __all__ = ["RECIPES", "Recipe", "find", "learning_rate", "recipe"]
 
@@ -66,7 +66,7 @@ def recipe(
         @functools.wraps(build)
         def made(*args: Any, **kwargs: Any) -> Flow:
             bound = signature.bind(*args, **kwargs)
-            check_sizes(f"pf.flows.{build.__name__}", bound.arguments)
+            check_arguments(f"pf.flows.{build.__name__}", signature, bound.arguments)
             for name, value in bound.arguments.items():
                 bound.arguments[name] = _as_python(value)  # a file knows no numbers of NumPy
             seed = bound.arguments.get("seed")

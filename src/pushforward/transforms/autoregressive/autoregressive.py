@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pushforward.maps.base import Map
+from pushforward.maps.base import Map, as_map
 from pushforward.networks.masked_mlp import MaskedMLP
 from pushforward.numerics.conditioning import reach
 from pushforward.numerics.dependence import dependence, levels
@@ -78,7 +78,7 @@ class Autoregressive(Transform):
         allowed = dependence("Autoregressive", features, order, adjacency)
         self.event_shape = (features,)
         self.context = context
-        self.map = map.bind(features)
+        self.map = as_map("Autoregressive", "map", map).bind(features)
         self.network = MaskedMLP(
             features, self.map.raw_width, order, context, hidden, activation, dropout, adjacency
         )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.errors import ArgumentError
-from pushforward.maps.base import Map
+from pushforward.maps.base import Map, as_map
 from pushforward.networks.mlp import MLP
 from pushforward.numerics.conditioning import reach
 from pushforward.transforms.base import Transform
@@ -102,9 +102,14 @@ class Coupling(Transform):
         self.register_buffer("moved", moved)
         # where each feature stands in (kept, moved)
         self.register_buffer("order", torch.cat((kept, moved)).argsort())
-        self.map = map.bind(len(moved))
+        self.map = as_map("Coupling", "map", map).bind(len(moved))
         self.kept_step = (
-            Elementwise(len(kept), map=kept_map, context=context, hidden=tuple(hidden))
+            Elementwise(
+                len(kept),
+                map=as_map("Coupling", "kept_map", kept_map),
+                context=context,
+                hidden=tuple(hidden),
+            )
             if kept_map is not None and len(kept)
             else None
         )

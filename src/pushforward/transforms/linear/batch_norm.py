@@ -100,8 +100,9 @@ class BatchNorm(Transform):
             return self.mean, self.variance
         variance, mean = torch.var_mean(rows, 0, correction=0)
         with torch.no_grad():
-            self.mean.add_((mean - self.mean) * self.momentum)
-            self.variance.add_((variance - self.variance) * self.momentum)
+            for fixed, seen in ((self.mean, mean), (self.variance, variance)):
+                # a row that is not finite spoils its batch, and no more than that
+                fixed.add_(torch.where(seen.isfinite(), seen - fixed, 0.0) * self.momentum)
         return mean, variance
 
     def _log_scale(self, variance: Tensor) -> Tensor:

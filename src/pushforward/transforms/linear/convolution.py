@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pushforward.errors import ArgumentError
+from pushforward.errors import ArgumentError, InverseError
 from pushforward.numerics.precision import full_precision
 from pushforward.transforms.base import Transform
 from pushforward.transforms.linear.matrix import (
@@ -40,6 +40,7 @@ class Convolution1x1(Transform):
 
     Raises:
         ArgumentError: ``event_shape`` is not three whole numbers from 1 up.
+        InverseError: in ``inverse``, without ``lu``, if training made the matrix singular.
 
     Cost: ``channels``^2 a pixel in either direction, and ``channels``^3 a call without ``lu`` for
         the determinant and in the inverse; exact.
@@ -109,7 +110,13 @@ class Convolution1x1(Transform):
             logdet = diagonal.abs().log().sum()
         else:
             matrix = self.start + self.weight
-            x = solve(matrix, pixels)
+            try:
+                x = solve(matrix, pixels)
+            except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+                raise InverseError(
+                    "Convolution1x1.inverse: the matrix is singular; write lu=True, whose matrix "
+                    "always has an inverse."
+                ) from error
             logdet = torch.linalg.slogdet(matrix).logabsdet
         return x.movedim(-1, -3), self._of_all_pixels(-logdet, z)
 

@@ -15,7 +15,16 @@ from pushforward.errors import ArgumentError
 from pushforward.numerics.precision import full_precision
 from pushforward.transforms.linear.matrix import whole
 
-__all__ = ["ROTATIONS", "cayley", "exponential", "householder", "raw_shape", "reflect"]
+__all__ = [
+    "ROTATIONS",
+    "cayley",
+    "exponential",
+    "householder",
+    "raw_shape",
+    "reflect",
+    "reflected",
+    "unit_rows",
+]
 
 _FARTHEST = 1e3  # of an entry of an antisymmetric matrix
 
@@ -63,15 +72,10 @@ def reflect(raw: Tensor, columns: Tensor) -> Tensor:
     pair = torch.arange(count, device=raw.device) // 2
     starts = _one(raw, features)[pair % features]
     with full_precision(raw):
-        v = _unit(raw + starts, starts)
+        v = unit_rows(raw + starts, starts)
         if count % 2:
             v = torch.cat((v, starts[-1:].expand(*v.shape[:-2], 1, features)), -2)
-        # The compact WY form: H_1 … H_k = I - V T V^T, where the inverse of T is the triangle
-        # below (Joffrain et al. 2006, doi:10.1145/1141885.1141886). No entry of T exceeds 4.
-        triangle = (v @ v.mT).triu(1) + 0.5 * _one(raw, v.shape[-2])
-        inner = torch.linalg.solve_triangular(triangle, v @ columns, upper=True)
-        reflected: Tensor = columns - v.mT @ inner
-        return reflected
+        return reflected(v, columns)
 
 
 ROTATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -96,6 +100,19 @@ def raw_shape(who: str, features: int, method: str, reflections: int | None) -> 
     return features, features
 
 
+def reflected(v: Tensor, columns: Tensor) -> Tensor:
+    """``H_1 … H_k @ columns``, H_i the reflection across the plane orthogonal to row i of v.
+
+    The rows have length 1. This is the compact WY form, ``H_1 … H_k = I - V T V^T``, where the
+    inverse of T is the triangle below (Joffrain et al. 2006, doi:10.1145/1141885.1141886). No entry
+    of T exceeds 4.
+    """
+    triangle = (v @ v.mT).triu(1) + 0.5 * _one(v, v.shape[-2])
+    inner = torch.linalg.solve_triangular(triangle, v @ columns, upper=True)
+    turned: Tensor = columns - v.mT @ inner
+    return turned
+
+
 def _antisymmetric(raw: Tensor) -> Tensor:
     # Beyond a thousand turns nothing new is reached, and the digits of the angles are lost.
     below = raw.tril(-1).clamp(-_FARTHEST, _FARTHEST)
@@ -111,7 +128,7 @@ def _polished(matrix: Tensor) -> Tensor:
     return 1.5 * matrix - 0.5 * matrix @ (matrix.mT @ matrix)
 
 
-def _unit(v: Tensor, otherwise: Tensor) -> Tensor:
+def unit_rows(v: Tensor, otherwise: Tensor) -> Tensor:
     """Rows of length 1; a row of zeros, which has no direction, becomes ``otherwise``."""
     tiny = torch.finfo(v.dtype).tiny
     size = v.detach().abs().amax(-1, keepdim=True)  # so that no square overflows

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pushforward.numerics.precision import full_precision
 from pushforward.transforms.linear import rotations
 
 __all__ = ["exponential", "reflected"]
-
-_TINY = 1e-30
 
 
 def exponential(raw: Tensor) -> Tensor:
@@ -29,19 +28,12 @@ def exponential(raw: Tensor) -> Tensor:
 def reflected(raw: Tensor) -> Tensor:
     """The first columns of a product of reflections, one for each column of ``raw``.
 
-    Reflection i is across the plane orthogonal to ``e_i + raw_i``. Their product
-    ``H_1 ... H_m = I - V T V^T`` is formed at once (Schreiber, Van Loan 1989): with unit columns V,
-    T is the inverse of the upper triangle of V^T V with 1/2 on its diagonal.
+    Reflection i is across the plane orthogonal to ``e_i + raw_i``.
 
     Shapes:
         raw, result: ``(*batch, features, rank)``, rank at most features
     """
     features, rank = raw.shape[-2:]
-    unit = torch.eye(features, rank, dtype=raw.dtype, device=raw.device)
-    v = unit + raw
-    square = (v * v).sum(-2, keepdim=True)
-    there = square > _TINY
-    v = torch.where(there, v / torch.where(there, square, 1.0).sqrt(), unit)
-    upper = (v.mT @ v).triu(1) + 0.5 * unit[:rank]
-    solved: Tensor = torch.linalg.solve_triangular(upper, v[..., :rank, :].mT, upper=True)
-    return unit - v @ solved
+    starts = torch.eye(rank, features, dtype=raw.dtype, device=raw.device)
+    with full_precision(raw):
+        return rotations.reflected(rotations.unit_rows(raw.mT + starts, starts), starts.mT)

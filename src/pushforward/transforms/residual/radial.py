@@ -63,18 +63,19 @@ class Radial(Conditioned):
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         centre, alpha, stretch = self._read(x, context)
         away = x - centre
-        r = _length((away * away).sum(-1))
+        r = _length(away)
         pull = alpha * stretch / (alpha + r)
         return x + away * pull.unsqueeze(-1), self._logdet(r, alpha, stretch)
 
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         centre, alpha, stretch = self._read(z, context)
         away = z - centre
-        far = _length((away * away).sum(-1))
+        far = _length(away)
         # far = r (1 + alpha stretch / (alpha + r)): a quadratic for r
         at_rest = alpha * (1.0 + stretch)
         p = far - at_rest
-        root = (p * p + 4.0 * alpha * far).sqrt()
+        size = p.detach().abs().clamp_min(1.0)  # so that no square overflows
+        root = size * ((p / size).square() + 4.0 * (alpha / size) * (far / size)).sqrt()
         r = torch.where(p < 0.0, 2.0 * alpha * far / (root + p.abs()), 0.5 * (root + p.abs()))
         share = (alpha + r) / (at_rest + r)
         return centre + away * share.unsqueeze(-1), -self._logdet(r, alpha, stretch)
@@ -92,8 +93,10 @@ class Radial(Conditioned):
         return centre, alpha.squeeze(-1), above_minus_one(stretch.squeeze(-1))
 
 
-def _length(square: Tensor) -> Tensor:
-    """Square root, whose gradient at zero is taken to be zero."""
-    tiny = torch.finfo(square.dtype).tiny
-    there = square > tiny
-    return torch.where(there, torch.where(there, square, 1.0).sqrt(), 0.0)
+def _length(away: Tensor) -> Tensor:
+    """Euclid's length of the last dimension, whose gradient at zero is taken to be zero."""
+    size = away.detach().abs().amax(-1)  # so that no square overflows, or vanishes
+    there = size > torch.finfo(size.dtype).tiny
+    size = torch.where(there, size, 1.0)
+    square = (away / size.unsqueeze(-1)).square().sum(-1)
+    return size * torch.where(there, torch.where(there, square, 1.0).sqrt(), 0.0)

@@ -128,6 +128,11 @@ class Columns(Transform):
             part.settle(column, context)
         return self
 
+    @property
+    def evaluations(self) -> int:
+        """The sum of the transforms'."""
+        return sum(part.evaluations for part in self._all())
+
     def influence(self) -> Tensor | None:
         """Each group its own latents; everything, as far as is said, if a group changes width."""
         patterns = []
