@@ -46,7 +46,6 @@ class Case:
         far: whether a row a million away comes back.
         sees_rows: whether rows see each other in training mode, as in batch normalization: the
             laws are then asked of it in evaluation.
-        sees_rows: whether rows see each other in training mode, as in batch normalization.
         tangent: for events with more numbers than freedom: takes one x to a matrix, (numbers of x,
             numbers of z), whose columns are the directions in which x can move. Together they make
             the unit of volume that logdet counts by.
