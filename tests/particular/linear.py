@@ -23,14 +23,19 @@ NORM = ("tests/transforms/test_batch_norm.py",)
 
 def breaks() -> Iterator[Break]:
     """Every break; where both directions stay alike, the definition has to notice."""
-    for name, old, new in (
-        ("reflections by half", "0.5 * _one", "1.0 * _one"),
-        ("reflections that do not see each other", ".triu(1) + 0.5", ".triu(99) + 0.5"),
-        ("reflections in the other order", "(triangle, v @ columns, upper=True)", _REVERSED),
-        ("the odd reflection left alone", "if count % 2:", "if False:"),
-        ("pairs that start apart", "// 2", "// 1"),
+    for function, name, old, new in (
+        ("reflected", "reflections by half", "0.5 * _one", "1.0 * _one"),
+        ("reflected", "reflections not seeing each other", ".triu(1) + 0.5", ".triu(99) + 0.5"),
+        (
+            "reflected",
+            "reflections the other way",
+            "(triangle, v @ columns, upper=True)",
+            _REVERSED,
+        ),
+        ("reflect", "the odd reflection left alone", "if count % 2:", "if False:"),
+        ("reflect", "pairs that start apart", "// 2", "// 1"),
     ):
-        yield Break("Orthogonal", name, _edit(rotations, "reflect", old, new), LINEAR, "")
+        yield Break("Orthogonal", name, _edit(rotations, function, old, new), LINEAR, "")
     yield Break("Orthogonal", "one reflection undone", _one_reflection, LINEAR, "")
     yield Break("Orthogonal", "no polish", _plain("_polished", lambda q: q), LINEAR, "")
     yield Break("Orthogonal", "cayley turned round", _turned("cayley"), LINEAR, "")
@@ -62,7 +67,7 @@ def breaks() -> Iterator[Break]:
         ("settled before the steps ahead", "x = push(step, x, context)", "pass"),
         ("settled without the context", "push(step, x, context)", _WITHOUT),
     ):
-        change = _edit(T.Compose, "settle", old, new, compose)
+        change = _edit(compose, "_settle_in_turn", old, new)
         yield Break("Compose", name, change, NORM, "")
     yield Break("Compose", "rows pushed in training", _pushed_in_training, NORM, "")
     yield Break("Inverse", "settled though turned round", _settled_turned, NORM, "")

@@ -34,6 +34,19 @@ def test_a_spline_turned_round_gets_its_box_from_the_data():
     assert float(turned.transform.map.high.min()) > 100.0
 
 
+def test_steps_turned_round_are_fitted_each_by_itself():
+    x = 50.0 * torch.randn(2000, 2)
+    spline, norm = T.Elementwise(2, map=maps.RationalQuadratic()), T.ActNorm(2)
+    inner = T.Compose(T.Log(2), T.Compose(spline, T.Reverse(2)), norm)
+    T.Inverse(inner).fit(x)
+    assert float(spline.map.high.min()) > 100.0
+    assert not bool(norm.initialized)
+    # a part of the line only is reached, so that these steps could not be composed the other way
+    T.Inverse(T.Compose(T.Sigmoid(2), T.LU(2))).fit(x).settle(x)
+    T.Inverse(T.Inverse(norm)).fit(x)
+    assert bool(norm.initialized)
+
+
 def test_a_scaling_turned_round_is_left_alone():
     norm = T.Inverse(T.ActNorm(2)).fit(50.0 * torch.randn(2000, 2))
     assert not bool(norm.transform.initialized)

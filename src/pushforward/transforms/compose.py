@@ -114,27 +114,12 @@ class Compose(Transform):
         The first step sees all rows, those behind it an even sample of at most 131 072: pushing a
         million rows through every layer would cost more than it tells.
         """
-        steps = self._all()
-        looks = [_looks_at_data(step) for step in steps]
-        for i, step in enumerate(steps):
-            if looks[i]:
-                step.fit(x, context)
-            if not any(looks[i + 1 :]):
-                break
-            if i == 0 and len(x) > _SAMPLE:
-                some = some_of(len(x), _SAMPLE, x.device)
-                x, context = x[some], None if context is None else context[some]
-            x = push(step, x, context)
+        _fit_in_turn(self._all(), x, context)
         return self
 
     def settle(self, x: Tensor, context: Tensor | None = None) -> Compose:
         """Settle each step on what the settled steps before it give, in evaluation, of all rows."""
-        steps = self._all()
-        last = max((i for i, step in enumerate(steps) if _settles(step)), default=-1)
-        for i, step in enumerate(steps[: last + 1]):
-            step.settle(x, context)
-            if i < last:
-                x = push(step, x, context)
+        _settle_in_turn(self._all(), x, context)
         return self
 
     @property
@@ -215,9 +200,12 @@ class Inverse(Transform):
         """Fit what leaves the transform the map it is, such as the boxes of splines at the start.
 
         What would make it another map, such as a scaling, is left alone: fitted on this side, it
-        would do the opposite of what it is for.
+        would do the opposite of what it is for. Of several steps each is fitted by itself.
         """
         inner = self.transform
+        if isinstance(inner, Compose | Inverse):
+            _fit_in_turn(in_a_row(self), x, context)
+            return self
         same = inner.latent_shape == inner.event_shape
         if not (_looks_at_data(inner) and same and isinstance(inner.domain, Everywhere)):
             return self
@@ -237,11 +225,8 @@ class Inverse(Transform):
 
         What is turned round once never did: it had nothing but the fixed numbers it was left with.
         """
-        inner = self.transform
-        if isinstance(inner, Inverse):
-            inner.transform.settle(x, context)
-        elif isinstance(inner, Compose):
-            Compose(*in_a_row(self)).settle(x, context)
+        if isinstance(self.transform, Compose | Inverse):
+            _settle_in_turn(in_a_row(self), x, context)
         return self
 
     @property
@@ -280,6 +265,29 @@ def in_a_row(transform: Transform) -> list[Transform]:
         if isinstance(inner, Compose):
             return [step for part in reversed(inner._all()) for step in in_a_row(Inverse(part))]
     return [transform]
+
+
+def _fit_in_turn(steps: Sequence[Transform], x: Tensor, context: Tensor | None) -> None:
+    """Fit each step on what those before it give, the first on all rows."""
+    looks = [_looks_at_data(step) for step in steps]
+    for i, step in enumerate(steps):
+        if looks[i]:
+            step.fit(x, context)
+        if not any(looks[i + 1 :]):
+            break
+        if i == 0 and len(x) > _SAMPLE:
+            some = some_of(len(x), _SAMPLE, x.device)
+            x, context = x[some], None if context is None else context[some]
+        x = push(step, x, context)
+
+
+def _settle_in_turn(steps: Sequence[Transform], x: Tensor, context: Tensor | None) -> None:
+    """Settle each step on what the settled steps before it give."""
+    last = max((i for i, step in enumerate(steps) if _settles(step)), default=-1)
+    for i, step in enumerate(steps[: last + 1]):
+        step.settle(x, context)
+        if i < last:
+            x = push(step, x, context)
 
 
 def common_context(who: str, transforms: Sequence[Transform]) -> int:
