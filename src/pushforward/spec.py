@@ -54,13 +54,16 @@ _COUNTS = frozenset(
     {"bins", "components", "degree", "layers", "points", "polynomials", "rank", "terms", "units"}
 )
 
+_OF_THE_DEFAULT_NETWORK = frozenset({"activation", "dropout", "hidden"})
+
 
 def check_arguments(who: str, signature: inspect.Signature, arguments: Mapping[str, Any]) -> None:
     """Refuse what every constructor and every recipe would refuse in the same words.
 
-    That is sizes that are no whole numbers, widths that no tensor can have, and anything but True
-    and False for what is either; text in their place would count as True. Sizes have the same names
-    everywhere. What is too small for one part alone that part says itself.
+    That is sizes that are no whole numbers, widths that no tensor can have, anything but True and
+    False for what is either (text in their place would count as True), and what only the default
+    network takes, beside another one. Sizes have the same names everywhere. What is too small for
+    one part alone that part says itself.
     """
     kinds = _annotations(signature)
     for name in kinds.keys() & arguments.keys():
@@ -78,6 +81,12 @@ def check_arguments(who: str, signature: inspect.Signature, arguments: Mapping[s
         value = arguments[name]
         if value is not None and not isinstance(value, tuple) and not _is_whole(value):
             raise ArgumentError(f"{who}: {name} is {value!r}, expected a whole number from 1 up.")
+    if arguments.get("network") is not None and arguments.get("kept_map") is None:
+        for name in _OF_THE_DEFAULT_NETWORK & arguments.keys():
+            raise ArgumentError(
+                f"{who}: {name} is {arguments[name]!r} beside a network, which it would not reach; "
+                f"leave one of them out."
+            )
     hidden = arguments.get("hidden", ())
     if not isinstance(hidden, list | tuple) or not all(map(_is_whole, hidden)):
         raise ArgumentError(f"{who}: hidden is {hidden!r}, expected widths such as (64, 64).")

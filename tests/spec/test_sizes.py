@@ -120,3 +120,17 @@ def test_what_is_no_map_is_said_to_be_none(name):
     build, says = NO_MAPS[name]
     with pytest.raises(InputTypeError, match=re.escape(says)):
         build()
+
+
+@pytest.mark.parametrize("given", [{"hidden": (8,)}, {"activation": "tanh"}])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda **more: T.Coupling(2, map=maps.Affine(), **more),
+        lambda **more: T.Continuous(2, **more),
+    ],
+    ids=["Coupling", "Continuous"],
+)
+def test_what_the_default_network_takes_is_not_given_beside_another(build, given):
+    with pytest.raises(ArgumentError, match="beside a network, which it would not reach; leave"):
+        build(network=networks.MLP, **given)

@@ -205,8 +205,9 @@ def _block(features: int, context: int) -> T.Transform:
 
 
 def _continuous(**options: Any) -> Callable[[int, int], T.Transform]:
+    own = {} if "network" in options else {"hidden": HIDDEN}
     return lambda features, context: T.Continuous(
-        features, hidden=HIDDEN, context=context, trace="exact", **options
+        features, context=context, trace="exact", **own, **options
     )
 
 

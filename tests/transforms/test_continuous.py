@@ -51,7 +51,8 @@ def linear(**options):
 def drawn(features=2, spread=1.0, **options):
     """A field of its own network, far from zero."""
     torch.manual_seed(0)
-    transform = T.Continuous(features, **{"hidden": (16, 16)} | options).double()
+    own = {} if "network" in options else {"hidden": (16, 16)}
+    transform = T.Continuous(features, **own | options).double()
     scatter(transform, spread)
     return transform
 
