@@ -10,14 +10,12 @@ from torch import Tensor, nn
 from pushforward.maps.base import Map, as_map
 from pushforward.networks.mlp import MLP
 from pushforward.numerics.conditioning import reach
-from pushforward.transforms.base import Transform
-from pushforward.transforms.domains import Domain
-from pushforward.transforms.moving import domain_of, entered, image_of, left
+from pushforward.transforms.moving import Moving, entered, left
 
 __all__ = ["Elementwise"]
 
 
-class Elementwise(Transform):
+class Elementwise(Moving):
     """Each feature goes through its own copy of a map; the features do not see each other.
 
     With a context, a network of the context gives the parameters; without, they are trained
@@ -54,24 +52,6 @@ class Elementwise(Transform):
         self.raw = None if context else nn.Parameter(torch.zeros(features, count))
         self.network = MLP(context, features * count, hidden) if context else None
 
-    @property
-    def domain(self) -> Domain:
-        """Where the map has something: a box, or a circle, if it was given one."""
-        return domain_of(self.map)
-
-    @property
-    def codomain(self) -> Domain:
-        """The same."""
-        return self.domain
-
-    def image(self, given: Domain) -> Domain:
-        """Where the map takes what lies in a domain."""
-        return image_of(self.map, given)
-
-    def preimage(self, taken: Domain) -> Domain:
-        """The same."""
-        return self.image(taken)
-
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return self._move(self.map.forward, x, context)
 
@@ -99,8 +79,3 @@ class Elementwise(Transform):
     def influence(self) -> Tensor:
         """Each feature its own z."""
         return torch.eye(self.event_shape[0], dtype=torch.bool)
-
-    def fit(self, x: Tensor, context: Tensor | None = None) -> Elementwise:
-        """Let the map read its constants off the data."""
-        self.map.fit(x)
-        return self

@@ -3,15 +3,52 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from pushforward.maps.base import Map
+from pushforward.transforms.base import Transform
 from pushforward.transforms.domains import Angles, Box, Domain, Everywhere
 from pushforward.transforms.domains.together import carried
 
-__all__ = ["domain_of", "entered", "image_of", "left"]
+__all__ = ["Moving", "domain_of", "entered", "image_of", "left"]
+
+M = TypeVar("M", bound="Moving")
+
+
+class Moving(Transform):
+    """Transform whose features all move by one map, and which therefore lives where the map does.
+
+    Attributes:
+        map: the map.
+    """
+
+    map: Map
+
+    @property
+    def domain(self) -> Domain:
+        """Where the map has something: a box, or a circle, if it was given one."""
+        return domain_of(self.map)
+
+    @property
+    def codomain(self) -> Domain:
+        """The same."""
+        return self.domain
+
+    def image(self, given: Domain) -> Domain:
+        """Where the map takes what lies in a domain."""
+        return image_of(self.map, given)
+
+    def preimage(self, taken: Domain) -> Domain:
+        """The same."""
+        return self.image(taken)
+
+    def fit(self: M, x: Tensor, context: Tensor | None = None) -> M:
+        """Let the map read its constants off the data."""
+        self.map.fit(x)
+        return self
 
 
 def domain_of(map: Map) -> Domain:

@@ -11,14 +11,12 @@ from pushforward.maps.base import Map, as_map
 from pushforward.networks.masked_mlp import MaskedMLP
 from pushforward.numerics.conditioning import reach
 from pushforward.numerics.dependence import dependence, levels
-from pushforward.transforms.base import Transform
-from pushforward.transforms.domains import Domain
-from pushforward.transforms.moving import domain_of, entered, image_of, left
+from pushforward.transforms.moving import Moving, entered, left
 
 __all__ = ["Autoregressive"]
 
 
-class Autoregressive(Transform):
+class Autoregressive(Moving):
     r"""Autoregressive transform, ``z_i = h(x_i; network(x_before_i, context)_i)``.
 
     Its Jacobian is triangular: ``logdet = sum over i of log |dh/dx_i|``. What comes before a
@@ -89,24 +87,6 @@ class Autoregressive(Transform):
         steps = torch.arange(int(places.max()) + 1)
         self.register_buffer("known", places[None, :] < steps[:, None])
 
-    @property
-    def domain(self) -> Domain:
-        """Where the map has something: a box, or a circle, if it was given one."""
-        return domain_of(self.map)
-
-    @property
-    def codomain(self) -> Domain:
-        """The same."""
-        return self.domain
-
-    def image(self, given: Domain) -> Domain:
-        """Where the map takes what lies in a domain."""
-        return image_of(self.map, given)
-
-    def preimage(self, taken: Domain) -> Domain:
-        """The same."""
-        return self.image(taken)
-
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         x, outside = entered(self.map, x)
         z, log_derivative = self.map(x, self._raw(x, context))
@@ -129,8 +109,3 @@ class Autoregressive(Transform):
     def influence(self) -> Tensor:
         """Each feature itself, and those that its parameters depend on."""
         return self.allowed.cpu() | torch.eye(self.event_shape[0], dtype=torch.bool)
-
-    def fit(self, x: Tensor, context: Tensor | None = None) -> Autoregressive:
-        """Let the map read its constants off the data."""
-        self.map.fit(x)
-        return self
