@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import distributions as D
@@ -24,6 +25,11 @@ def _boxed(keep):
 
 def _circular(keep):
     return T.Coupling(2, map=CIRCLE, keep=keep, periodic=True)
+
+
+def _hours(keep):
+    day = maps.RationalQuadratic(bins=3, box=12.0, tails="circular")
+    return T.Coupling(2, map=day, keep=keep, periodic=True)
 
 
 def _turned(keep):
@@ -84,6 +90,29 @@ MISFITS = {
         lambda: T.Compose(T.LU(2), T.Permutation(2), T.Logit(2)),
         "Compose: LU gives every real number, a later step, Logit, takes numbers in (0, 1); put "
         "Logit before LU, or Sigmoid(2, 0, 1) behind LU.",
+    ),
+    "a scaling inside another composition": (
+        lambda: T.Compose(T.Compose(T.Sigmoid(1), T.Diagonal(1)), T.Logit(1)),
+        "Compose: Compose gives only a part of every real number, the next step, Logit, takes "
+        "numbers in (0, 1); put Logit before Compose.",
+    ),
+    "an interval for a circle": (
+        lambda: T.Compose(T.Interval(1, 0.0, 24.0, 0.0, 2 * PI), T.Elementwise(1, map=CIRCLE)),
+        "Compose: Interval gives numbers in [0, 6.28319], the next step, Elementwise, takes angles "
+        "of period 6.28319; put Elementwise before Interval.",
+    ),
+    "shares as numbers": (
+        lambda: T.Compose(T.Inverse(T.Simplex(3)), T.LU(3)),
+        "Compose: Inverse gives numbers above zero that sum to one, the next step, LU, takes every "
+        "real number; put LU before Inverse.",
+    ),
+    "one period, turned": (
+        lambda: T.Compose(
+            T.Circle(1), T.Elementwise(1, map=maps.Additive()), T.Elementwise(1, map=CIRCLE)
+        ),
+        "Compose: Circle gives numbers in [-3.14159, 3.14159], the next step, Elementwise, takes "
+        "angles of period 6.28319, gone round any number of times; put Elementwise before Circle, "
+        "or Inverse(Circle(1)) between them.",
     ),
     "couplings without tails": (
         lambda: T.Compose(T.ActNorm(2), _boxed(KEEP), _boxed(MOVE)),
@@ -147,6 +176,32 @@ REFUSED_BASES = {
     "a coupling without tails for one half": lambda: Flow(_boxed(KEEP), bases.Normal(2)),
     "an autoregression without tails": lambda: Flow(T.Autoregressive(2, map=BOX), bases.Normal(2)),
     "a circular recipe": lambda: pf.flows.ncsf(2, base=bases.Normal(2)),
+    "a part of the line that nobody knows": lambda: Flow(
+        T.Compose(T.Sigmoid(2), T.LU(2)), bases.Uniform(2, 0.1, 0.2)
+    ),
+    "a part, in two steps": lambda: Flow(
+        T.Compose(T.Compose(T.Sigmoid(2), T.Diagonal(2)), T.Diagonal(2)), bases.Uniform(2)
+    ),
+    "a smaller circle on a larger one": lambda: Flow(
+        T.Compose(T.Circle(2, 2.0), T.Elementwise(2, map=CIRCLE)), bases.Uniform(2, -PI, PI)
+    ),
+    "a period that is not around zero": lambda: Flow(
+        T.Elementwise(2, map=CIRCLE), bases.Uniform(2, 0.0, 2 * PI)
+    ),
+    "angles that were turned behind the last spline": lambda: Flow(
+        T.Compose(T.Elementwise(2, map=CIRCLE), T.Elementwise(2, map=maps.Additive())),
+        bases.Uniform(2, -PI, PI),
+    ),
+    "a mixture that goes too far": lambda: Flow(
+        T.Sigmoid(2), bases.Mixture(bases.Uniform(2, 0.0, 0.5), bases.Uniform(2, 0.5, 3.0))
+    ),
+    "PyTorch's, positive": lambda: Flow(T.Sigmoid(2), D.HalfNormal(torch.ones(2))),
+    "PyTorch's, too wide": lambda: Flow(
+        T.Sigmoid(2), D.Uniform(torch.zeros(2), torch.tensor([1.0, 2.0]))
+    ),
+    "shares as numbers": lambda: Flow(T.LU(3), Flow(T.Simplex(3), bases.Normal(2))),
+    "PyTorch's shares": lambda: Flow(T.Sigmoid(3), D.Dirichlet(torch.ones(3))),
+    "resampled": lambda: Flow(T.Sigmoid(2), bases.Resampled(bases.Normal(2))),
     "a small box within a large one": lambda: Flow(
         T.Compose(
             T.Elementwise(2, map=BOX),
@@ -176,10 +231,50 @@ FITTING = {
         bases.Uniform(2, -1.0, 1.0),
     ),
     "uniform behind everything": lambda: Flow(T.LU(2), bases.Uniform(2)),
-    "a box within what is reached, perhaps": lambda: Flow(
-        T.Compose(T.Sigmoid(2), T.LU(2)), bases.Uniform(2, 0.1, 0.2)
-    ),
     "not known": lambda: Flow(T.Sigmoid(2), D.Beta(torch.ones(2), torch.ones(2))),
+    "PyTorch's, as wide": lambda: Flow(
+        T.Exp(2), D.Independent(D.Gamma(torch.ones(2), torch.ones(2)), 1)
+    ),
+    "a mixture of boxes": lambda: Flow(
+        T.Sigmoid(2), bases.Mixture(bases.Uniform(2, 0.0, 0.5), bases.Uniform(2, 0.5, 1.0))
+    ),
+    "resampled in a box": lambda: Flow(T.Sigmoid(2), bases.Resampled(bases.Uniform(2))),
+    "circular splines on a circle": lambda: Flow(
+        T.Compose(T.Circle(2), T.Elementwise(2, map=CIRCLE)), bases.Uniform(2, -PI, PI)
+    ),
+    "angles that are turned": lambda: Flow(
+        T.Compose(
+            T.Circle(2),
+            T.Inverse(T.Circle(2)),
+            T.Elementwise(2, map=maps.Additive()),
+            T.Elementwise(2, map=CIRCLE),
+        ),
+        bases.Uniform(2, -PI, PI),
+    ),
+    "angles in order": lambda: Flow(
+        T.Compose(T.Circle(2), T.Autoregressive(2, map=CIRCLE)), bases.Uniform(2, -PI, PI)
+    ),
+    "hours by couplings": lambda: Flow(
+        T.Compose(_hours(KEEP), _hours(MOVE)), bases.Uniform(2, -12.0, 12.0)
+    ),
+    "angles that the network sees as numbers": lambda: Flow(
+        T.Compose(T.Circle(2), T.Coupling(2, map=CIRCLE), T.Coupling(2, map=CIRCLE, keep=MOVE)),
+        bases.Uniform(2, -PI, PI),
+    ),
+    "shares in another order, for a base": lambda: Flow(
+        T.Permutation(3), Flow(T.Simplex(3), bases.Normal(2))
+    ),
+    "shares apart": lambda: Flow(
+        T.Compose(T.Permutation(4, order=[2, 3, 1, 0]), T.Columns(T.Simplex(3), T.Logit(1))),
+        bases.Normal(3),
+    ),
+    "a coupling that keeps shares": lambda: Flow(
+        T.Compose(
+            T.Coupling(4, map=maps.Affine(), keep=[True] * 3 + [False]),
+            T.Columns(T.Simplex(3), T.LU(1)),
+        ),
+        bases.Normal(3),
+    ),
     "angles": lambda: Flow(T.Circle(2), D.VonMises(torch.zeros(2), torch.ones(2))),
     "angles, one event": lambda: Flow(
         T.Circle(2), D.Independent(D.VonMises(torch.zeros(2), torch.ones(2)), 1)
@@ -245,6 +340,13 @@ CHECKED = (
     "couplings without tails",
     "an autoregression without tails",
     "angles by couplings",
+    "circular splines on a circle",
+    "angles that are turned",
+    "angles in order",
+    "hours by couplings",
+    "angles that the network sees as numbers",
+    "shares apart",
+    "a coupling that keeps shares",
     "a permutation, then columns",
     "shares in another order",
 )
@@ -309,7 +411,7 @@ def test_what_moves_features_by_themselves_says_where_each_lies():
     kept = T.Coupling(2, map=maps.Affine(), keep=KEEP, kept_map=BOX)
     assert str(kept.domain) == "numbers in [-1, 1] (1), then every real number (1)"
     assert str(T.Compose(_turned(KEEP), _circular(KEEP)).domain) == (
-        "every real number (1), then angles of period 6.28319 (1)"
+        "every real number (1), then angles of period 6.28319, gone round any number of times (1)"
     )
     image = T.Coupling((2, 1, 2), map=BOX)
     assert str(image.domain) == "every real number (2), then numbers in [-1, 1] (2)"
@@ -363,7 +465,41 @@ def test_where_a_flow_has_mass():
     assert isinstance(support, Box)
     assert float(support.low) == 0.0
     assert Flow(T.Log(2), bases.Uniform(2)).support is None
-    assert Flow(T.Sigmoid(2), D.Beta(torch.ones(2), torch.ones(2))).support is None
+    beta = Flow(T.Sigmoid(2), D.Beta(torch.ones(2), torch.ones(2)))
+    assert isinstance(beta.support, Everywhere)
+    assert Flow(T.Circle(2), D.VonMises(torch.zeros(2), torch.ones(2))).support is None
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        lambda: bases.Normal(2, loc=np.zeros(2), scale=[1.0, 2.0]),
+        lambda: bases.StudentT(2, df=np.array([3.0, 4.0])),
+        lambda: bases.MultivariateNormal(2, loc=np.zeros(2)),
+        lambda: D.Normal(torch.zeros(2).double(), torch.ones(2).double()),
+    ],
+    ids=["Normal", "StudentT", "MultivariateNormal", "PyTorch's"],
+)
+def test_constants_of_arrays_do_not_make_a_flow_of_two_precisions(base):
+    flow = Flow(T.Coupling(2, map=maps.Affine()), base())
+    assert flow.sample(3).dtype == torch.float32
+    assert flow.log_prob(torch.zeros(3, 2)).dtype == torch.float32
+    assert flow.double().sample(3).dtype == torch.float64
+
+
+def test_a_uniform_draw_is_never_an_end():
+    base = bases.Uniform(2, 0.0, 1.0)
+    with pytest.MonkeyPatch.context() as patch:
+        for share in (0.0, 1.0 - 2.0**-24):
+            patch.setattr(torch, "rand", lambda *a, share=share, **k: torch.full((5, 2), share))
+            z = base.rsample(5)
+            assert bool(((z > 0) & (z < 1)).all())
+            flow = Flow(T.NormalCDF(2), base)
+            x, log_p = flow.sample_and_log_prob(5)
+            assert bool(log_p.isfinite().all())
+            torch.testing.assert_close(flow.log_prob(x), log_p, rtol=1e-3, atol=1e-3)
+    end = bases.Uniform(1, 0.1, 1.0).double().log_prob(torch.tensor([[0.1]]).double())
+    assert float(end) == pytest.approx(-math.log(0.9), rel=1e-6)  # though 0.1 was rounded
 
 
 def test_data_without_density_is_refused_by_row():

@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from pushforward.errors import ArgumentError
 from pushforward.maps import Cubic, Linear, LinearRational, Quadratic
+from pushforward.maps.splines.spline import Bin
 
 TAILS = ["linear", "identity", "circular", "none"]
 every_tail = pytest.mark.parametrize("tails", TAILS)
@@ -203,3 +204,25 @@ def _bin(first, last):
 
     zero, one = torch.zeros_like(first), torch.ones_like(first)
     return Bin(zero, zero, one, one, first, last)
+
+
+def test_a_steep_midpoint_of_a_linear_rational_bin_costs_no_digits():
+    """In float32 y is met as by the neighbours of the exact position, whose slope may be 1e6."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(least, most):
+        return least * (most / least) ** torch.rand(300_000, generator=generator)
+
+    zero, lean = torch.zeros(300_000), 0.025 + 0.95 * torch.rand(300_000, generator=generator)
+    b = Bin(zero, zero, draw(1e-3, 1.0), draw(1e-3, 1.0), draw(1e-3, 1e3), draw(1e-3, 1e3), lean)
+    exact = Bin(*(part.double() for part in b))
+    rise = b.height * torch.rand(300_000, generator=generator)
+
+    def missed(xi):
+        return (LinearRational._rise(exact, xi.double())[0] - rise.double()).abs()
+
+    at = LinearRational._run(exact, rise.double())[0].float()
+    ends = (torch.zeros_like(at), torch.ones_like(at))
+    allowed = torch.stack([missed(xi) for xi in (at, *(at.nextafter(end) for end in ends))])
+    assert float((missed(LinearRational._run(b, rise)[0]) - allowed.amax(0)).max()) < 2e-5
+    assert float(allowed.max()) > 1e-3  # such midpoints are among them

@@ -13,7 +13,7 @@ from pushforward.errors import ArgumentError, ShapeError
 from pushforward.networks.mlp import MLP
 from pushforward.numerics.conditioning import reach
 from pushforward.transforms.base import admit_context, weakest
-from pushforward.transforms.domains import Domain, Everywhere
+from pushforward.transforms.domains import Domain, Either, Everywhere
 
 __all__ = ["Mixture"]
 
@@ -96,9 +96,17 @@ class Mixture(Base):
 
     @property
     def support(self) -> Domain | None:
-        """Everywhere if a component has mass everywhere; else it is not known."""
-        supports = (getattr(part, "support", None) for part in self.components)
-        return next((s for s in supports if isinstance(s, Everywhere)), None)
+        """Where a component has mass; not known if of one of them it is not.
+
+        One that has mass everywhere settles it.
+        """
+        supports = [getattr(part, "support", None) for part in self.components]
+        known = [support for support in supports if support is not None]
+        whole = next((one for one in known if isinstance(one, Everywhere)), None)
+        if whole is not None or len(known) < len(supports):
+            return whole
+        widest = (one for one in known if all(other.within(one) for other in known))
+        return next(widest, Either(known))
 
     def settle(self, z: Tensor | None = None, context: Tensor | None = None) -> Mixture:
         """Let each component settle what it has to, of the rows z."""

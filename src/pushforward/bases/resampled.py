@@ -16,6 +16,7 @@ from pushforward.errors import ArgumentError, ShapeError
 from pushforward.networks.mlp import MLP
 from pushforward.numerics.conditioning import reach
 from pushforward.transforms.base import current_generator, weakest
+from pushforward.transforms.domains import Domain
 
 __all__ = ["Normalizer", "Resampled"]
 
@@ -123,6 +124,11 @@ class Resampled(Base):
         self.network = MLP(width, 1, hidden) if network is None else make(width, 1)
         self.register_buffer("kept", torch.zeros(3))
         self.settled: Normalizer | None = None
+
+    @property
+    def support(self) -> Domain | None:
+        """That of the proposal."""
+        return getattr(self.base, "support", None)
 
     @property
     def exactness(self) -> str:  # type: ignore[override]

@@ -53,7 +53,7 @@ class Uniform(Base):
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Log-density in nats."""
-        inside = ((z >= self.low) & (z <= self.high)).all(-1)
+        inside = self.support.contains(z)
         level = -(self.high - self.low).log().sum()
         # nan is neither inside nor outside: it stays nan
         outside = torch.where(z.isnan().any(-1), math.nan, -math.inf).to(z.dtype)
@@ -69,4 +69,7 @@ class Uniform(Base):
         """Draws, ``(*n, *context_batch, features)``."""
         shape = sampled_shape(n, context, self.event_shape)
         share = torch.rand(shape, generator=generator, dtype=self.low.dtype, device=self.low.device)
-        return torch.lerp(self.low, self.high, share)
+        # An end, which an open support does not have, comes once in 17 million draws of float32.
+        share = torch.where(share > 0, share, 0.25 * torch.finfo(share.dtype).eps)
+        drawn = torch.lerp(self.low, self.high, share)
+        return Box(self.low, self.high).pull_in(drawn)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pushforward.bases.base import Base, sampled_shape
 from pushforward.errors import ArgumentError, InputTypeError
 from pushforward.spec import Part
-from pushforward.transforms.domains import Domain, Everywhere
+from pushforward.transforms.domains import Box, Domain, Everywhere, Shares
 
 __all__ = ["Wrapped", "as_base"]
 
@@ -133,16 +133,20 @@ class Wrapped(Base, _Held):
 
     @property
     def support(self) -> Domain | None:
-        """Everywhere where PyTorch says so; other constraints of PyTorch are not translated."""
-        from torch.distributions import VonMises, constraints
+        """Where PyTorch says that it has mass: everywhere, in a box, or among shares.
+
+        Not known are other constraints, and what PyTorch says of a density of angles (the whole
+        line) and of densities that are transformed (where the last step alone ends).
+        """
+        from torch.distributions import Independent, TransformedDistribution, VonMises
 
         made = self.made(checked=False)
-        support = getattr(made.support, "base_constraint", made.support)
-        while hasattr(made, "base_dist"):
+        told = made.support
+        while isinstance(made, Independent):
             made = made.base_dist
-        if isinstance(made, VonMises):  # "real", but it is a density over one period
+        if isinstance(made, VonMises) or type(made) is TransformedDistribution:
             return None
-        return Everywhere(len(self.event_shape)) if support is constraints.real else None
+        return _domain(getattr(told, "base_constraint", told), self.event_shape)
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Log-density in nats, -inf outside the support."""
@@ -176,6 +180,26 @@ class Wrapped(Base, _Held):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return draw(shape)  # type: ignore[no-any-return]
+
+
+def _domain(constraint: Any, event: tuple[int, ...]) -> Domain | None:
+    """A constraint of PyTorch on the numbers of an event, where there is a domain that says it."""
+    from torch.distributions import constraints
+
+    if constraint is constraints.real:
+        return Everywhere(len(event))
+    if len(event) != 1:
+        return None
+    if constraint is constraints.simplex:
+        return Shares()
+    low, high = (getattr(constraint, f"{end}_bound", None) for end in ("lower", "upper"))
+    if low is None and high is None:
+        return None
+    a, b = (
+        end if isinstance(end, Tensor) and end.ndim else float(end)
+        for end in (-torch.inf if low is None else low, torch.inf if high is None else high)
+    )
+    return Box(a, b, closed=True)  # its draws may be the ends themselves
 
 
 def _supports(made: Any, z: Any) -> Tensor:

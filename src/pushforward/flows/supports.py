@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 from pushforward.errors import ArgumentError, DataError
 from pushforward.transforms.base import Transform
-from pushforward.transforms.domains import Box, Domain
+from pushforward.transforms.domains import Angles, Box, Domain, PartOf
 
-__all__ = ["filled", "refuse_lost_mass", "refuse_outside"]
+__all__ = ["origin", "refuse_lost_mass", "refuse_outside"]
 
 
 def _support(base: nn.Module) -> Domain | None:
@@ -16,18 +16,25 @@ def _support(base: nn.Module) -> Domain | None:
     return getattr(base, "support", None)
 
 
-def filled(transform: Transform, base: nn.Module) -> bool:
-    """Whether a base is known to have mass everywhere that a transform reaches."""
+def origin(transform: Transform, base: nn.Module) -> Domain | None:
+    """Where a transform takes x to where a base has mass; None where that is not known."""
     support = _support(base)
-    return support is not None and transform.codomain.within(support)
+    found = None if support is None else transform.preimage(support)
+    return None if isinstance(found, PartOf) else found
 
 
 def refuse_lost_mass(transform: Transform, base: nn.Module) -> None:
     """Refuse a base with mass that no x maps to: the density would integrate to less than one."""
-    support, reached = _support(base), transform.codomain
-    if support is None or support.within(reached):
+    support, before = _support(base), origin(transform, base)
+    if support is None:
+        return
+    reached = transform.codomain if before is None else transform.image(before)
+    if support.within(reached) and support.thin is reached.thin:
         return
     such = ", such as bases.Uniform" if isinstance(reached, Box) else ""
+    if isinstance(reached, Angles):
+        half = 0.5 * reached.period
+        such = f", such as bases.Uniform({transform.latent_shape[0]}, {-half:g}, {half:g})"
     raise ArgumentError(
         f"Flow: the base, {type(base).__name__}, has mass on {support}, the transform reaches "
         f"{reached}, so that the density would not integrate to one; take a base within that"

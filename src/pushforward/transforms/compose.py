@@ -13,7 +13,7 @@ from pushforward.errors import ArgumentError, InputTypeError, ShapeError
 from pushforward.numerics.dependence import chained, turned
 from pushforward.numerics.subset import some_of
 from pushforward.transforms.base import Transform, weakest
-from pushforward.transforms.domains import Box, Domain, Everywhere, PartOf
+from pushforward.transforms.domains import Domain, Everywhere, PartOf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -327,11 +327,7 @@ def _misfit(before: Transform, behind: Sequence[Transform], taken: Domain) -> st
     # what asks may stand behind steps, such as a permutation, that only pass it on
     place = next((i for i, step in enumerate(behind) if not given.within(step.domain)), 0)
     first, second = type(before).__name__, type(behind[place]).__name__
-    between = None
-    if isinstance(given, Everywhere):
-        between = taken.way_in(behind[0].event_shape[0])
-    elif isinstance(given, Box) and isinstance(taken, Box):
-        between = "Interval"
+    between = taken.way_in(behind[0].event_shape[0], given)
     which, where = ("the next", "between them") if place == 0 else ("a later", f"behind {first}")
     other = f", or {between} {where}" if between else ""
     return (

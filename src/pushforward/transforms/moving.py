@@ -23,14 +23,17 @@ class Moving(Transform):
 
     Attributes:
         map: the map.
+        periodic: whether angles a period apart are the same to it. Where a network sees them as
+            numbers they are not, and a circular map has but one period around zero.
     """
 
     map: Map
+    periodic: bool = True
 
     @property
     def domain(self) -> Domain:
         """Where the map has something: a box, or a circle, if it was given one."""
-        return domain_of(self.map)
+        return domain_of(self.map, self.periodic)
 
     @property
     def codomain(self) -> Domain:
@@ -39,7 +42,7 @@ class Moving(Transform):
 
     def image(self, given: Domain) -> Domain:
         """Where the map takes what lies in a domain."""
-        return image_of(self.map, given)
+        return image_of(self.map, given, self.periodic)
 
     def preimage(self, taken: Domain) -> Domain:
         """The same."""
@@ -51,27 +54,28 @@ class Moving(Transform):
         return self
 
 
-def domain_of(map: Map) -> Domain:
+def domain_of(map: Map, periodic: bool = True) -> Domain:
     """Where a map has something, and where it goes: everywhere, or a box or circle onto itself."""
     if map.outside == "line":
         return Everywhere()
     half: float = map.box  # type: ignore[assignment]  # no map without tails is without a box
-    return Angles(2.0 * half) if map.outside == "circle" else Box(-half, half, closed=True)
+    circle = map.outside == "circle" and periodic
+    return Angles(2.0 * half) if circle else Box(-half, half, closed=True)
 
 
-def image_of(map: Map, given: Domain) -> Domain:
+def image_of(map: Map, given: Domain, periodic: bool = True) -> Domain:
     """Where a map takes features that lie in a domain; its inverse does the same."""
-    if map.shifts and isinstance(given, Angles):  # a circle that is turned is the same circle
-        return given
-    own = domain_of(map)
+    if map.shifts and periodic and isinstance(given, Angles):
+        return Angles(given.period, wrapped=False)  # a circle that is turned is the same circle
+    own = domain_of(map, periodic)
     return carried(given, own, own)
 
 
-def entered(map: Map, x: Tensor) -> tuple[Tensor, Tensor | None]:
+def entered(map: Map, x: Tensor, periodic: bool = True) -> tuple[Tensor, Tensor | None]:
     """Features where the map has something, and which events lie outside; None where none can."""
     if map.outside == "line":
         return x, None
-    within = domain_of(map)
+    within = domain_of(map, periodic)
     return within.pull_in(x), within.outside(x)
 
 

@@ -25,7 +25,8 @@ class Autoregressive(Moving):
 
     Args:
         features: width of x.
-        map: the map h, which is copied. ``maps.Affine()`` gives MAF.
+        map: the map h, which is copied. ``maps.Affine()`` gives MAF. The network sees angles as
+            numbers: of a circular map there is one period around zero, as ``Circle`` gives it.
         order: position of each feature, a permutation of ``range(features)``; default: as given.
         hidden: widths of the hidden layers of the masked network.
         context: width of the context, 0 for none.
@@ -56,6 +57,7 @@ class Autoregressive(Moving):
         (torch.Size([5, 3]), torch.Size([5]))
     """
 
+    periodic = False  # its network sees numbers
     places: Tensor
     known: Tensor
     allowed: Tensor
@@ -88,12 +90,12 @@ class Autoregressive(Moving):
         self.register_buffer("known", places[None, :] < steps[:, None])
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        x, outside = entered(self.map, x)
+        x, outside = entered(self.map, x, self.periodic)
         z, log_derivative = self.map(x, self._raw(x, context))
         return z, left(log_derivative.sum(-1), outside)
 
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        z, outside = entered(self.map, z)
+        z, outside = entered(self.map, z, self.periodic)
         x, log_derivative = z, z
         for known in self.known:
             # Features not known yet are set to zero: their guesses could overflow, and a masked

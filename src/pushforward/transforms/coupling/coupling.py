@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,10 +15,10 @@ from pushforward.networks.mlp import MLP
 from pushforward.numerics.conditioning import reach
 from pushforward.transforms.base import Transform
 from pushforward.transforms.coupling.keeps import half, shape_of
-from pushforward.transforms.domains import Domain, Everywhere, PartOf
-from pushforward.transforms.domains.together import each, row_of, shaped, side_by_side
+from pushforward.transforms.domains import Angles, Box, Domain, Everywhere, PartOf
+from pushforward.transforms.domains.together import groups, row_of, shaped, side_by_side
 from pushforward.transforms.elementwise import Elementwise
-from pushforward.transforms.moving import entered, image_of, left
+from pushforward.transforms.moving import domain_of, entered, image_of, left
 
 __all__ = ["Coupling"]
 
@@ -48,13 +49,14 @@ class Coupling(Transform):
         kept_map: the map g of what is kept, which is copied; by default it stays as it is.
         periodic: whether features are angles, of which the network sees cosine and sine; one
             boolean for all, or booleans of the event's shape.
+        period: of these angles; by default that of a circular map, otherwise two pi.
 
     Shapes:
         x, z: ``(*batch, *event_shape)``; context: ``(*batch, context)``; logdet: ``(*batch,)``
 
     Raises:
-        ArgumentError: ``keep`` or ``periodic`` has another shape than the event, or ``keep`` keeps
-            all or nothing.
+        ArgumentError: ``keep`` or ``periodic`` has another shape than the event, ``keep`` keeps
+            all or nothing, or ``period`` is not positive.
 
     Cost: one network call in either direction; exact.
 
@@ -90,6 +92,7 @@ class Coupling(Transform):
         dropout: float = 0.0,
         kept_map: Map | None = None,
         periodic: bool | Sequence[Any] | Tensor = False,
+        period: float | None = None,
     ) -> None:
         super().__init__()
         self.event_shape = shape_of("Coupling", features)
@@ -115,6 +118,7 @@ class Coupling(Transform):
         )
         self.register_buffer("angles", angles.nonzero()[:, 0], persistent=False)
         self.register_buffer("lengths", (~angles).nonzero()[:, 0], persistent=False)
+        self.period = _period(self.map, period)
         inputs, outputs = self._widths()
         self.network = (
             MLP(inputs, outputs, hidden, activation, dropout)
@@ -141,15 +145,34 @@ class Coupling(Transform):
             maps.append((self.kept, self.kept_step.map))
         if isinstance(given, Everywhere) and all(map.outside == "line" for _, map in maps):
             return given
-        dims = len(self.event_shape)
-        parts = each(row_of(given), len(self.order))
-        if parts is None:  # features that depend on each other
-            return PartOf(Everywhere(dims))
-        for features, map in maps:
-            for i in features.tolist():
-                parts[i] = image_of(map, parts[i])
-        found = side_by_side(parts, [1] * len(parts))
-        return shaped(found, dims)
+        by_map = {i: map for features, map in maps for i in features.tolist()}
+        numbers = set(self.kept[self.lengths].tolist())  # that the network sees as such
+        parts: list[Domain] = []
+        widths: list[int] = []
+        first = 0
+        for part, width in groups(row_of(given), len(self.order)):
+            members = range(first, first + width)
+            first += width
+            if by_map.keys().isdisjoint(members):
+                parts.append(self._stays(part, numbers.isdisjoint(members)))
+                widths.append(width)
+                continue
+            # of those that depend on each other nothing is known once one of them moves
+            one = part if width == 1 else PartOf(Everywhere())
+            parts += [
+                image_of(by_map[i], one, i not in numbers) if i in by_map else one for i in members
+            ]
+            widths += [1] * width
+        return shaped(side_by_side(parts, widths), len(self.event_shape))
+
+    def _stays(self, kept: Domain, seen_turning: bool) -> Domain:
+        """Where kept features may be: angles that the network sees as numbers within one period."""
+        if not isinstance(kept, Angles):
+            return kept
+        if seen_turning and math.isclose(kept.period, self.period, rel_tol=1e-6):
+            return kept
+        half = 0.5 * kept.period
+        return Box(-half, half, closed=True) if kept.wrapped else PartOf(Everywhere())
 
     def preimage(self, taken: Domain) -> Domain:
         """The same."""
@@ -181,7 +204,7 @@ class Coupling(Transform):
         kept, moved = self._split(x)
         moved, outside = entered(self.map, moved)
         if self.kept_step is not None:
-            kept, also = entered(self.kept_step.map, kept)
+            kept, also = entered(self.kept_step.map, kept, not len(self.lengths))
             outside = also if outside is None else outside if also is None else outside | also
         return kept, moved, outside
 
@@ -211,6 +234,8 @@ class Coupling(Transform):
             kept.index_select(-1, self.lengths),
         )
         far = reach(straight if context is None else torch.cat((straight, context), -1))
+        if self.period != 2.0 * math.pi:
+            turning = turning * (2.0 * math.pi / self.period)
         return torch.cat((far, turning.cos(), turning.sin()), -1)
 
     def influence(self) -> Tensor:
@@ -232,6 +257,15 @@ class Coupling(Transform):
         if len(self.event_shape) == 1:
             return f"features={self.event_shape[0]}, kept={self.kept.tolist()}"
         return f"features={self.event_shape}, kept={len(self.kept)} of {len(self.order)}"
+
+
+def _period(map: Map, given: float | None) -> float:
+    if given is None:
+        circle = domain_of(map)
+        return circle.period if isinstance(circle, Angles) else 2.0 * math.pi
+    if not 0.0 < given < math.inf:
+        raise ArgumentError(f"Coupling: period is {given}, expected a positive number.")
+    return float(given)
 
 
 def _flags(name: str, event: tuple[int, ...], given: Sequence[Any] | Tensor) -> Tensor:

@@ -3,13 +3,14 @@
 from pushforward.transforms.domains.base import Domain, Everywhere
 from pushforward.transforms.domains.box import Box
 from pushforward.transforms.domains.curved import Angles, Directions, Shares
-from pushforward.transforms.domains.together import PartOf, Product, Shaped
+from pushforward.transforms.domains.together import Either, PartOf, Product, Shaped
 
 __all__ = [
     "Angles",
     "Box",
     "Directions",
     "Domain",
+    "Either",
     "Everywhere",
     "PartOf",
     "Product",

@@ -21,10 +21,12 @@ class Domain(abc.ABC):
     Attributes:
         dims: how many dimensions an event has.
         solid: whether it is a piece of space, over whose volume a density integrates to one.
+        thin: whether it has no volume in the space of its numbers, as a surface.
     """
 
     dims: int = 1
     solid: bool = True
+    thin: bool = False
 
     @abc.abstractmethod
     def outside(self, x: Tensor) -> Tensor:
@@ -61,8 +63,8 @@ class Domain(abc.ABC):
         """
         return torch.eye(x.numel(), dtype=x.dtype, device=x.device)
 
-    def way_in(self, features: int) -> str | None:
-        """What to write to get here from everywhere, where one transform does it."""
+    def way_in(self, features: int, given: Domain) -> str | None:
+        """What to write to get here from another domain, where one transform does it."""
         return None
 
 

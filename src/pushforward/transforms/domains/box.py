@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pushforward.errors import ArgumentError
-from pushforward.transforms.domains.base import SAME, Domain
+from pushforward.transforms.domains.base import SAME, Domain, Everywhere
 
 __all__ = ["Box", "box_ends", "per_feature"]
 
@@ -72,8 +72,10 @@ class Box(Domain):
         low, high = (e[start:stop] if isinstance(e, Tensor) else e for e in (self.low, self.high))
         return Box(low, high, self.closed)
 
-    def way_in(self, features: int) -> str | None:
-        """An exponential or a sigmoid."""
+    def way_in(self, features: int, given: Domain) -> str | None:
+        """An exponential or a sigmoid; from another box an interval."""
+        if not isinstance(given, Everywhere):
+            return "Interval" if isinstance(given, Box) else None
         pairs = self._pairs()
         low, high = pairs[0]
         if all(pair == (0.0, math.inf) for pair in pairs):
@@ -98,9 +100,13 @@ class Box(Domain):
 
 
 def per_feature(who: str, name: str, value: float | Tensor, features: int) -> Tensor:
-    """A number or one number for each feature, as ``(features,)``."""
+    """A number or one number for each feature, as ``(features,)``.
+
+    Of the dtype that weights have, unless it is a floating tensor: arrays are of float64 unasked.
+    """
     given = torch.as_tensor(value)
-    given = given if given.is_floating_point() else given.to(torch.get_default_dtype())
+    if not (isinstance(value, Tensor) and given.is_floating_point()):
+        given = given.to(torch.get_default_dtype())
     if given.ndim > 1 or (given.ndim == 1 and len(given) != features):
         raise ArgumentError(
             f"{who}: {name} has shape {tuple(given.shape)}, expected a number or ({features},)."

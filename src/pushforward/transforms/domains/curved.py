@@ -17,14 +17,18 @@ _ROUNDING = 1e-4  # how far a sum, or a length, may be from one: data is often w
 class Angles(Domain):
     """Angles: numbers that are the same after a period. It has no outside.
 
+    Any number is taken for an angle. Whoever gives angles gives them within half a period of zero,
+    unless he says otherwise: only then may a box of that size stand for the circle.
+
     Args:
         period: length of the circle.
+        wrapped: whether what is given lies within half a period of zero.
     """
 
     solid = False  # it repeats
 
-    def __init__(self, period: float) -> None:
-        self.period = period
+    def __init__(self, period: float, wrapped: bool = True) -> None:
+        self.period, self.wrapped = period, wrapped
 
     def outside(self, x: Tensor) -> Tensor:
         """Where a number is infinite."""
@@ -35,22 +39,34 @@ class Angles(Domain):
         return torch.where(x.isinf(), 0.0, x)
 
     def bounds(self) -> tuple[Tensor, Tensor]:
-        """The whole line: angles may have gone round any number of times."""
-        return Everywhere().bounds()
+        """Where it gives angles: half a period to either side, or the whole line."""
+        if not self.wrapped:
+            return Everywhere().bounds()
+        half = torch.tensor(0.5 * self.period, dtype=torch.float64)
+        return -half, half
 
     def holds(self, other: Domain) -> bool:
-        """Whether the other names no angle twice."""
+        """Whether the other has angles of this period, or numbers that come back as they are."""
         if isinstance(other, Angles):
             return math.isclose(self.period, other.period, rel_tol=SAME)
         low, high = other.bounds()
-        return bool((high - low <= self.period * (1.0 + SAME)).all())
+        within = torch.maximum(low.abs(), high.abs()) <= 0.5 * self.period * (1.0 + SAME)
+        return self.wrapped and bool(within.all())
 
     def part(self, start: int, stop: int) -> Domain:
         """The same for some features."""
         return self
 
+    def way_in(self, features: int, given: Domain) -> str | None:
+        """From one period around zero, where that is not enough by itself."""
+        if self.wrapped or not given.within(Angles(self.period)):
+            return None
+        period = "" if math.isclose(self.period, 2.0 * math.pi) else f", {self.period:g}"
+        return f"Inverse(Circle({features}{period}))"
+
     def __str__(self) -> str:
-        return f"angles of period {self.period:g}"
+        often = "" if self.wrapped else ", gone round any number of times"
+        return f"angles of period {self.period:g}{often}"
 
 
 class Shares(Domain):
@@ -61,7 +77,7 @@ class Shares(Domain):
         tensor([ True, False, False])
     """
 
-    solid = False
+    solid, thin = False, True
 
     def outside(self, x: Tensor) -> Tensor:
         """Where a number is not positive, or the sum is not one."""
@@ -87,9 +103,9 @@ class Shares(Domain):
         identity = torch.eye(x.numel() - 1, dtype=x.dtype, device=x.device)
         return torch.cat((identity, -torch.ones_like(identity[:1])))
 
-    def way_in(self, features: int) -> str:
+    def way_in(self, features: int, given: Domain) -> str | None:
         """Stick-breaking backwards."""
-        return f"Inverse(Simplex({features}))"
+        return f"Inverse(Simplex({features}))" if isinstance(given, Everywhere) else None
 
     def __str__(self) -> str:
         return "numbers above zero that sum to one"
@@ -103,7 +119,7 @@ class Directions(Domain):
         tensor([ True, False])
     """
 
-    solid = False
+    solid, thin = False, True
 
     def outside(self, x: Tensor) -> Tensor:
         """Where the length is not one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -13,11 +14,12 @@ from pushforward.transforms.domains.box import Box
 from pushforward.transforms.domains.curved import Angles
 
 __all__ = [
+    "Either",
     "PartOf",
     "Product",
     "Shaped",
     "carried",
-    "each",
+    "groups",
     "row_of",
     "shaped",
     "side_by_side",
@@ -35,6 +37,7 @@ class Product(Domain):
     def __init__(self, parts: Sequence[Domain], widths: Sequence[int]) -> None:
         self.parts, self.widths = list(parts), list(widths)
         self.solid = all(part.solid for part in parts)
+        self.thin = any(part.thin for part in parts)
 
     def outside(self, x: Tensor) -> Tensor:
         """Where any group lies outside its own."""
@@ -101,7 +104,8 @@ class PartOf(Domain):
     """
 
     def __init__(self, whole: Domain) -> None:
-        self.whole, self.dims, self.solid = whole, whole.dims, whole.solid
+        self.whole, self.dims = whole, whole.dims
+        self.solid, self.thin = whole.solid, whole.thin
 
     def outside(self, x: Tensor) -> Tensor:
         """What is outside the whole, as far as is known."""
@@ -120,13 +124,59 @@ class PartOf(Domain):
         return self.whole.tangent(x)
 
     def holds(self, other: Domain) -> bool:
-        """Whether it may: a part of the whole may lie in it, the whole does not."""
-        if isinstance(other, PartOf):
-            return self.whole.holds(other.whole)
-        return self.whole.holds(other) and not other.holds(self.whole)
+        """Of nothing this is known."""
+        return False
+
+    def within(self, other: Domain) -> bool:
+        """Whether the whole does."""
+        return self.whole.within(other)
+
+    def part(self, start: int, stop: int) -> Domain | None:
+        """Some part of what the whole has there."""
+        part = self.whole.part(start, stop)
+        return None if part is None else PartOf(part)
 
     def __str__(self) -> str:
         return f"only a part of {self.whole}"
+
+
+class Either(Domain):
+    """What lies in one of several domains.
+
+    Args:
+        parts: the domains, two or more.
+    """
+
+    def __init__(self, parts: Sequence[Domain]) -> None:
+        self.parts = list(parts)
+        self.dims, self.solid = parts[0].dims, all(part.solid for part in parts)
+        self.thin = any(part.thin for part in parts)
+
+    def outside(self, x: Tensor) -> Tensor:
+        """What lies outside of all."""
+        return torch.stack([part.outside(x) for part in self.parts], -1).all(-1)
+
+    def pull_in(self, x: Tensor) -> Tensor:
+        """What lies outside of all pulled into the first."""
+        outside = self.outside(x)
+        mask = outside.reshape(*outside.shape, *[1] * self.dims)
+        return torch.where(mask, self.parts[0].pull_in(x), x)
+
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Of the box around all."""
+        lows, highs = zip(*(part.bounds() for part in self.parts), strict=True)
+        return functools.reduce(torch.minimum, lows), functools.reduce(torch.maximum, highs)
+
+    def holds(self, other: Domain) -> bool:
+        """Whether one of them does."""
+        return any(part.holds(other) for part in self.parts)
+
+    def within(self, other: Domain) -> bool:
+        """Whether all of them lie in another domain."""
+        return all(part.within(other) for part in self.parts)
+
+    def __str__(self) -> str:
+        return ", or ".join(map(str, self.parts))
 
 
 class Shaped(Domain):
@@ -138,7 +188,7 @@ class Shaped(Domain):
     """
 
     def __init__(self, row: Domain, dims: int) -> None:
-        self.row, self.dims, self.solid = row, dims, row.solid
+        self.row, self.dims, self.solid, self.thin = row, dims, row.solid, row.thin
 
     def outside(self, x: Tensor) -> Tensor:
         """Which events lie outside, seen as vectors."""
@@ -185,14 +235,24 @@ def row_of(domain: Domain) -> Domain:
 
 
 def carried(given: Domain, start: Domain, end: Domain) -> Domain:
-    """Where a map from all of ``start`` onto all of ``end`` takes what lies in ``given``."""
-    return end if start.within(given) or isinstance(end, PartOf) else PartOf(end)
+    """Where a map from all of ``start`` onto all of ``end`` takes what lies in ``given``.
+
+    A surface lies in the space around it, but is none of it: what has volume has none there.
+    """
+    whole = start.within(given) and start.thin is given.thin
+    return end if whole or isinstance(end, PartOf) else PartOf(end)
 
 
-def each(domain: Domain, features: int) -> list[Domain] | None:
-    """The domain of every feature, if none depends on the others."""
+def groups(domain: Domain, features: int) -> list[tuple[Domain, int]]:
+    """Domains of the smallest groups of neighbours that do not depend on others, and their widths.
+
+    Shares and directions depend on each other; most features are groups of their own.
+    """
+    if isinstance(domain, Product):
+        pairs = zip(domain.parts, domain.widths, strict=True)
+        return [group for part, width in pairs for group in groups(part, width)]
     parts = [domain.part(i, i + 1) for i in range(features)]
-    return None if None in parts else parts  # type: ignore[return-value]
+    return [(domain, features)] if None in parts else [(part, 1) for part in parts]  # type: ignore[misc]
 
 
 def side_by_side(parts: Sequence[Domain], widths: Sequence[int]) -> Domain:
@@ -221,7 +281,7 @@ def _kind(part: Domain) -> tuple[object, ...] | None:
     if isinstance(part, Everywhere):
         return (Everywhere,)
     if isinstance(part, Angles):
-        return (Angles, part.period)
+        return (Angles, part.period, part.wrapped)
     if isinstance(part, Box):
         return (Box, part.closed)
     return None

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from pushforward.numerics.dependence import permutation
 from pushforward.transforms.base import Transform
-from pushforward.transforms.domains import Angles, Directions, Domain, Everywhere, PartOf, Shares
-from pushforward.transforms.domains.together import each, side_by_side
+from pushforward.transforms.domains import Domain, Everywhere, PartOf
+from pushforward.transforms.domains.together import groups, side_by_side
 from pushforward.transforms.linear.matrix import whole
 
 __all__ = ["Permutation", "Reverse"]
@@ -123,9 +123,18 @@ def reordered(domain: Domain, order: Sequence[int]) -> Domain:
     """Where features lie that are put in another order, ``order[i]`` in place i."""
     if isinstance(domain, PartOf):
         return PartOf(reordered(domain.whole, order))
-    if isinstance(domain, Angles | Directions | Everywhere | Shares):  # the same in any order
+    if isinstance(domain, Everywhere):
         return domain
-    parts = each(domain, len(order))
-    if parts is None:  # they depend on each other
-        return PartOf(Everywhere())
-    return side_by_side([parts[i] for i in order], [1] * len(order))
+    found = groups(domain, len(order))
+    member = [i for i, (_, width) in enumerate(found) for _ in range(width)]  # group of a feature
+    parts: list[Domain] = []
+    widths: list[int] = []
+    place = 0
+    while place < len(order):
+        part, width = found[member[order[place]]]
+        if len({member[i] for i in order[place : place + width]}) > 1:  # a group torn apart
+            return PartOf(Everywhere())
+        parts.append(part)  # shares and directions are the same in any order
+        widths.append(width)
+        place += width
+    return side_by_side(parts, widths)
