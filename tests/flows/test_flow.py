@@ -234,3 +234,16 @@ def test_a_flow_that_is_a_base_reads_off_the_data_as_well():
     inner = pf.flows.realnvp(2, layers=2, hidden=(8,), seed=0)
     outer = pf.Flow(pf.transforms.Diagonal(2), inner).fit(50.0 * torch.randn(500, 2))
     assert float(outer.base.transform.transforms[0].scale.min()) > 40.0
+
+
+@pytest.mark.parametrize("rows", [1000, 140_000])
+def test_a_context_for_all_rows_is_given_once_to_fit_and_settle(rows):
+    torch.manual_seed(0)
+    spline = T.Coupling(2, map=maps.RationalQuadratic(bins=2), context=3, hidden=(4,))
+    flow = Flow(T.Compose(T.Standardize(2), spline, T.BatchNorm(2)), bases.Normal(2))
+    x, once = torch.randn(rows, 2), torch.ones(1, 3)
+    flow.fit(x, once).settle(x, once)
+    seen = flow.state_dict()
+    flow.fit(x, once.expand(rows, 3)).settle(x, once.expand(rows, 3))
+    for name, value in flow.state_dict().items():
+        assert torch.equal(seen[name], value)

@@ -11,7 +11,7 @@ import pushforward as pf
 from pushforward import Flow, bases, maps
 from pushforward import transforms as T
 from pushforward.errors import ArgumentError, DataError
-from pushforward.transforms.domains import Box, Everywhere, PartOf
+from pushforward.transforms.domains import Angles, Box, Everywhere, PartOf
 
 PI = math.pi
 KEEP, MOVE = [True, False], [False, True]
@@ -330,6 +330,20 @@ def test_what_fits_is_taken(name):
     assert bool(flow.log_prob(x).isfinite().all())
 
 
+@pytest.mark.parametrize("name", [name for name in FITTING if "angles" in name or "hours" in name])
+def test_where_x_are_angles_the_density_goes_round(name):
+    torch.manual_seed(0)
+    flow = FITTING[name]()
+    for parameter in flow.parameters():
+        parameter.data.add_(0.3 * torch.randn_like(parameter))
+    flow, domain = flow.double(), flow.transform.domain
+    x = flow.sample(100)
+    assert bool(flow.log_prob(x).isfinite().all())
+    if isinstance(domain, Angles):
+        again = flow.log_prob(x + domain.period)
+        torch.testing.assert_close(again, flow.log_prob(x), atol=1e-9, rtol=1e-9)
+
+
 CHECKED = (
     "columns, then a matrix",
     "shares",
@@ -417,6 +431,25 @@ def test_what_moves_features_by_themselves_says_where_each_lies():
     assert str(image.domain) == "every real number (2), then numbers in [-1, 1] (2)"
     behind = T.Compose(T.Exp(2), _affine(KEEP))
     assert isinstance(behind.codomain, PartOf)  # what is kept stays positive
+
+
+def test_angles_that_a_network_sees_as_numbers_lie_within_one_period():
+    numbers = T.Compose(T.Coupling(2, map=CIRCLE), T.Coupling(2, map=CIRCLE, keep=MOVE))
+    assert str(numbers.domain) == (
+        "numbers in [-3.14159, 3.14159] (1), then angles of period 6.28319 (1)"
+    )
+    ordered = T.Autoregressive(2, map=CIRCLE)
+    assert str(ordered.domain) == str(ordered.codomain) == "numbers in [-3.14159, 3.14159]"
+    flow = Flow(ordered, bases.Uniform(2, -PI, PI))
+    assert flow.log_prob([[1.0, 1.0], [1.0 + 2 * PI, 1.0]]).isfinite().tolist() == [True, False]
+    hours = T.Compose(_hours(KEEP), _hours(MOVE))
+    assert str(hours.domain) == str(hours.codomain) == "angles of period 24"
+    radians = T.Coupling(2, map=maps.Additive(), periodic=True, period=24.0)
+    assert str(T.Compose(radians, _hours(KEEP), _hours(MOVE)).domain) == (
+        "angles of period 24 (1), then angles of period 24, gone round any number of times (1)"
+    )
+    with pytest.raises(ArgumentError, match="Coupling: period is 0, expected a positive number"):
+        T.Coupling(2, map=maps.Additive(), periodic=True, period=0)
 
 
 def test_a_part_of_a_support_stays_one_behind_a_permutation():

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import torch
 from tests.breaking import Break, replaced
 
-from pushforward import maps
+from pushforward import bases, maps
 from pushforward import transforms as T
-from pushforward.transforms import elementwise
+from pushforward.transforms import elementwise, moving
 from pushforward.transforms.autoregressive import autoregressive
 from pushforward.transforms.base import Transform
 from pushforward.transforms.coupling import coupling
-from pushforward.transforms.domains import Everywhere, PartOf, together
+from pushforward.transforms.domains import Angles, Everywhere, PartOf, Shares, together
 from pushforward.transforms.linear import permutation
 
 PLACE = (
@@ -46,6 +46,16 @@ def breaks() -> Iterator[Break]:
         ("Columns", "each domain the whole"): _own_domains,
         ("Columns", "all codomains from parts"): _own_codomains,
         ("Compose", "looks one step back"): _one_step_back,
+        ("Angles", "a box anywhere for the circle"): _any_box,
+        ("Angles", "turned ones come back"): _always_wrapped,
+        ("Coupling", "numbers seen as angles"): _seen_turning,
+        ("Coupling", "the period of radians always"): _radians,
+        ("Autoregressive", "numbers seen as angles"): _ordered_angles,
+        ("PartOf", "what may be is"): _may_be,
+        ("Domain", "a surface taken for a volume"): _no_surface,
+        ("Mixture", "the support of its first"): _of_the_first,
+        ("Resampled", "support everywhere"): _resampled_everywhere,
+        ("Uniform", "draws its ends"): _ends_drawn,
         ("Inverse", "carries the way it came"): _not_turned,
         ("Transform", "all of its codomain from a part"): _all_of_it,
         ("Product", "only groups have domains"): _groups_only,
@@ -95,7 +105,7 @@ def _domains_back() -> None:
 
 
 def _apart() -> None:
-    permutation.Shares = permutation.Angles
+    permutation.groups = lambda domain, features: [(domain, 1)] * features
 
 
 def _own_domains() -> None:
@@ -108,6 +118,54 @@ def _own_codomains() -> None:
 
 def _one_step_back() -> None:
     T.Compose.domain = property(lambda self: self._all()[0].domain)
+
+
+def _any_box() -> None:
+    def holds(self, other):
+        low, high = other.bounds()
+        same = isinstance(other, Angles) or not (high - low > self.period * 1.00001).any()
+        return bool(same)
+
+    Angles.holds = holds
+
+
+def _always_wrapped() -> None:
+    moving.Angles = lambda period, wrapped=True: Angles(period)
+
+
+def _seen_turning() -> None:
+    T.Coupling._stays = lambda self, kept, seen_turning: kept
+
+
+def _radians() -> None:
+    coupling._period = lambda map, given: 2.0 * torch.pi
+
+
+def _ordered_angles() -> None:
+    T.Autoregressive.periodic = True
+
+
+def _may_be() -> None:
+    PartOf.holds = lambda self, other: self.whole.holds(other)
+
+
+def _no_surface() -> None:
+    Shares.thin = False
+
+
+def _of_the_first() -> None:
+    bases.Mixture.support = property(lambda self: self.components[0].support)
+
+
+def _resampled_everywhere() -> None:
+    bases.Resampled.support = property(lambda self: Everywhere())
+
+
+def _ends_drawn() -> None:
+    def rsample(self, n=(), context=None, *, generator=None):
+        return torch.lerp(self.low, self.high, torch.rand((n, *self.event_shape)))
+
+    bases.Uniform.rsample = rsample
 
 
 def _not_turned() -> None:

@@ -18,7 +18,7 @@ from pushforward.flows.supports import origin, refuse_lost_mass, refuse_outside
 from pushforward.numerics.subset import some_of
 from pushforward.spec import Part
 from pushforward.transforms.base import Transform, drawing_from, weakest
-from pushforward.transforms.compose import push
+from pushforward.transforms.compose import of_each_row, push
 from pushforward.transforms.domains import Domain
 from pushforward.transforms.influence import warn_if_disconnected
 
@@ -319,7 +319,8 @@ class Flow(Part, nn.Module):
             look = getattr(self.base, "fit", None)
             if look is not None:
                 some = some_of(len(x), _LATENTS, x.device)
-                e = None if e is None else e.expand(len(x), e.shape[-1])[some]
+                e = of_each_row(x, e)
+                e = None if e is None else e[some]
                 x = x[some]
                 z = self.transform(x, e if self.transform.context else None)[0]
                 look(z, e if self.base.context else None)
@@ -336,7 +337,7 @@ class Flow(Part, nn.Module):
             self.transform.settle(x, e)
             if type(self.base).settle is not Base.settle:
                 z = push(self.transform, x, e if self.transform.context else None)
-                self.base.settle(z, e if self.base.context else None)
+                self.base.settle(z, of_each_row(x, e) if self.base.context else None)
         return self
 
     def _data(self, method: str, x: Any) -> Tensor:

@@ -50,6 +50,7 @@ class Transform(Part, nn.Module):
     event_shape: tuple[int, ...]
     context: int = 0
     exactness: str = "exact"
+    ordered: bool = False  # what it leaves out of its influence is meant: an order, or a graph
 
     @property
     def latent_shape(self) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from pushforward.transforms.domains import Domain, Everywhere, PartOf
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["Compose", "Inverse", "push"]
+__all__ = ["Compose", "Inverse", "in_a_row", "of_each_row", "push"]
 
 _CHUNK = 65536  # rows that `fit` pushes through a step at a time
 _PROBE = 256  # rows that tell whether `fit` made another map
@@ -269,6 +269,7 @@ def in_a_row(transform: Transform) -> list[Transform]:
 
 def _fit_in_turn(steps: Sequence[Transform], x: Tensor, context: Tensor | None) -> None:
     """Fit each step on what those before it give, the first on all rows."""
+    context = of_each_row(x, context)
     looks = [_looks_at_data(step) for step in steps]
     for i, step in enumerate(steps):
         if looks[i]:
@@ -283,6 +284,7 @@ def _fit_in_turn(steps: Sequence[Transform], x: Tensor, context: Tensor | None) 
 
 def _settle_in_turn(steps: Sequence[Transform], x: Tensor, context: Tensor | None) -> None:
     """Settle each step on what the settled steps before it give."""
+    context = of_each_row(x, context)
     last = max((i for i, step in enumerate(steps) if _settles(step)), default=-1)
     for i, step in enumerate(steps[: last + 1]):
         step.settle(x, context)
@@ -374,8 +376,14 @@ def _in_evaluation(step: Transform) -> Iterator[None]:
             module.training = training
 
 
+def of_each_row(x: Tensor, context: Tensor | None) -> Tensor | None:
+    """A context that is broadcast to rows, written out, so that both can be cut alike."""
+    return None if context is None else context.expand(len(x), context.shape[-1])
+
+
 def push(step: Transform, x: Tensor, context: Tensor | None) -> Tensor:
     """Push rows through a step in evaluation, a piece at a time so that memory stays flat."""
+    context = of_each_row(x, context)
     out = []
     with torch.no_grad(), _in_evaluation(step):
         for i in range(0, len(x), _CHUNK):

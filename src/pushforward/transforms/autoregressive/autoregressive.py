@@ -57,6 +57,7 @@ class Autoregressive(Moving):
         (torch.Size([5, 3]), torch.Size([5]))
     """
 
+    ordered = True
     periodic = False  # its network sees numbers
     places: Tensor
     known: Tensor

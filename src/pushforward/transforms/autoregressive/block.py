@@ -88,6 +88,7 @@ class BlockAutoregressive(Transform):
         True
     """
 
+    ordered = True
     places: Tensor
     before: Tensor
 
