@@ -14,6 +14,7 @@ from torch import Tensor
 from pushforward.errors import ArgumentError, InputTypeError, SpecError
 from pushforward.flows.arrays import as_tensor
 from pushforward.flows.flow import Flow
+from pushforward.transforms.base import admit_context
 from pushforward.transforms.domains import Angles
 
 __all__ = ["CheckReport", "Finding", "check"]
@@ -95,6 +96,7 @@ def check(
     Raises:
         InputTypeError: not a flow.
         ArgumentError: ``x`` holds no rows.
+        ShapeError, ContextError: ``x`` or ``context`` is nothing that ``log_prob`` takes.
 
     Example:
         >>> import pushforward as pf
@@ -125,19 +127,26 @@ _Law = Callable[[Flow, Tensor, "Tensor | None", torch.Generator], Iterator[Findi
 def _points(
     flow: Flow, x: Any, context: Any, generator: torch.Generator
 ) -> tuple[Tensor, Tensor | None]:
-    """At most 256 rows and their contexts."""
+    """At most 256 rows and their contexts, paired as ``log_prob`` pairs them."""
+    data = None if x is None else flow._data("log_prob", x)
+    with torch.no_grad():
+        e = flow._embedded("log_prob", context)
+        if data is not None:
+            flow.transform._admit("forward", "x", data, flow.event_shape, e)
+    batch = (_ROWS,) if data is None else data.shape[: data.ndim - len(flow.event_shape)]
     c = None
-    if context is not None:
-        c = as_tensor("pf.check", "context", context, flow.dtype, flow.device)
-        c = c.expand(_ROWS if x is None else len(x), -1)[:_ROWS] if c.ndim == 1 else c[:_ROWS]
-    if x is None:
-        n = () if c is not None else (_ROWS,)
-        return flow.sample(n, c, generator=generator), c
-    data = flow._data("check", x)
-    data = data.reshape(-1, *flow.event_shape) if data.numel() else data
-    if not len(data):
+    if e is not None:
+        ahead = e.shape[:-1]  # what one context looks like is the embedding's business
+        batch = ahead if data is None and ahead else batch
+        admit_context("Flow.log_prob", "x", batch, e, flow.context)
+        c = as_tensor("Flow.log_prob", "context", context, flow.dtype, flow.device)
+        one = c.shape[len(ahead) :]
+        c = c.expand(*batch, *one).reshape(-1, *one)[:_ROWS]
+    if data is None:
+        return flow.sample((_ROWS,) if c is None else (), c, generator=generator), c
+    if not math.prod(batch):
         raise ArgumentError("pf.check: x holds no rows, expected at least one.")
-    return data[:_ROWS], c
+    return data.reshape(-1, *flow.event_shape)[:_ROWS], c
 
 
 def _largest(law: str, error: Tensor, limit: float, note: str = "") -> Finding:
