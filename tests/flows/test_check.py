@@ -151,6 +151,45 @@ def test_laws_that_cannot_be_checked_say_why():
     assert finding(report, INTEGRAL).passed is None
 
 
+def _angles():
+    return flows.ncsf(2, layers=2, hidden=(8,), seed=0).double()
+
+
+def _hours_and_a_line():
+    inner = Flow(T.Columns(T.Logit(1, -12.0, 12.0), T.LU(1)), bases.Normal(2))
+    return Flow(T.Columns(T.Circle(1, 24.0), T.LU(1)), inner)
+
+
+def _hours_and_degrees():
+    ends = torch.tensor([12.0, 180.0])
+    steps = T.Columns(T.Circle(1, 24.0), T.Circle(1, 360.0))
+    return Flow(steps, bases.Uniform(2, -ends, ends))
+
+
+PERIODS = [(_angles, [2 * math.pi] * 2), (_hours_and_a_line, [24.0, 9.0])]
+PERIODS.append((_hours_and_degrees, [24.0, 360.0]))
+
+
+@pytest.mark.parametrize(("build", "periods"), PERIODS)
+def test_angles_may_come_back_under_another_name(build, periods):
+    flow = build()
+    x = torch.rand(300, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor(periods)
+    report = checked(flow, x)
+    assert report.passed, str(report)
+    assert finding(report, INTEGRAL).passed is True
+    assert finding(report, INTEGRAL).value == pytest.approx(1.0, abs=0.01)
+
+
+def test_an_angle_that_comes_back_as_another_angle_is_found():
+    class Turned(T.Circle):
+        def _back(self, z):
+            x, logdet = super()._back(z)
+            return x + 0.1, logdet
+
+    flow = Flow(Turned(2), bases.Uniform(2, -math.pi, math.pi))
+    assert ROUND in failed(checked(flow, 6.0 * torch.rand(50, 2)))
+
+
 # ---------------------------------------------------------------------- what is wrong
 
 

@@ -15,7 +15,8 @@ from pushforward.errors import ArgumentError, InputTypeError, SpecError
 from pushforward.flows.arrays import as_tensor
 from pushforward.flows.flow import Flow
 from pushforward.transforms.base import admit_context
-from pushforward.transforms.domains import Angles
+from pushforward.transforms.domains import Angles, Domain
+from pushforward.transforms.domains.together import each
 
 __all__ = ["CheckReport", "Finding", "check"]
 
@@ -168,11 +169,13 @@ def _round_trips(
     limit = _tolerance(flow)
     with torch.no_grad():
         back = flow.decode(flow.encode(x, c), c)
-        yield _largest("x -> z -> x", (back - x).abs() / (1.0 + x.abs()), limit)
+        off = flow.transform.domain.difference(back, x)  # of angles there are many names
+        yield _largest("x -> z -> x", off.abs() / (1.0 + x.abs()), limit)
         z = flow.base.rsample(len(x), generator=generator) if not flow.base.context else None
         if z is not None:
             there = flow.encode(flow.decode(z, c), c)
-            yield _largest("z -> x -> z", (there - z).abs() / (1.0 + z.abs()), limit)
+            off = flow.transform.codomain.difference(there, z)
+            yield _largest("z -> x -> z", off.abs() / (1.0 + z.abs()), limit)
 
 
 def _jacobian(
@@ -223,12 +226,11 @@ def _integral(
 ) -> Iterator[Finding]:
     law = "density integrates to 1"
     domain, within = flow.transform.domain, None
-    if isinstance(domain, Angles):  # a periodic density goes on: it is one over one period
-        half = torch.full(flow.event_shape, domain.period / 2.0)
-        within = (-half, half)
-    elif not domain.solid:
-        yield Finding(law, None, math.nan, math.nan, f"on {domain}")
-        return
+    if not domain.solid:
+        within = _one_period(domain, math.prod(flow.event_shape))
+        if within is None:
+            yield Finding(law, None, math.nan, math.nan, f"on {domain}")
+            return
     if len(flow.event_shape) != 1 or flow.event_shape[0] > 2 or flow.exactness != "exact":
         yield Finding(law, None, math.nan, math.nan, f"events of shape {flow.event_shape}")
         return
@@ -245,6 +247,20 @@ def _integral(
     limit = max(1e-2, 4.0 * error)
     where = f"quadrature over {'one period' if within else 'the range of the samples'}"
     yield Finding(law, abs(value - 1.0) <= limit, value, 1.0, f"{where}, ± {limit:.1g}")
+
+
+def _one_period(domain: Domain, features: int) -> tuple[Tensor, Tensor] | None:
+    """Ends of one period for angles, of the line for others: the density is one over those.
+
+    None where there is no such box, as on a sphere.
+    """
+    parts = each(domain, features) or [domain]
+    if not all(isinstance(part, Angles) or part.solid for part in parts):
+        return None
+    half = torch.tensor(
+        [part.period / 2.0 if isinstance(part, Angles) else math.inf for part in parts]
+    )
+    return -half, half
 
 
 def _gradients(
