@@ -167,6 +167,23 @@ def test_fit_and_info_say_that_a_density_is_an_estimate(typed, estimated, here):
     assert "an unbiased estimate" in " ".join(typed("info", "flow.safetensors").out.split())
 
 
+def test_rows_of_density_zero_are_counted_apart(typed, here):
+    data = numbers().with_columns(c=pl.col("c") + 0.1)
+    flow = pf.flows.nsf(3, layers=1, hidden=(8,), start=pf.transforms.Log(3), seed=0)
+    pf.save(pf.TableFlow(flow).fit(data, epochs=2, progress=False), "m.safetensors")
+    data.with_columns(c=pl.when(pl.int_range(300) != 4).then("c").otherwise(-1.0)).write_csv(
+        "t.csv"
+    )
+    said = " ".join(typed("score", "m.safetensors", "t.csv", "--out", "s.csv").out.split())
+    assert "1 row lies where the density is zero, and the mean is that of the others" in said
+    assert "inf nats" not in said
+    facts = typed("score", "m.safetensors", "t.csv", "--out", "s.csv", "--json").json()
+    assert facts["rows_of_density_zero"] == 1
+    scores = pl.read_csv("s.csv")["log_density"]
+    assert facts["mean_log_density"] == pytest.approx(scores.filter(scores.is_finite()).mean())
+    assert facts["least_likely"][0]["row"] == 5
+
+
 def test_of_an_exact_density_nothing_is_said(typed, folder, here):
     result = typed("score", folder / "model.safetensors", folder / "table.csv", "--out", "s.csv")
     assert "estimate" not in result.out

@@ -212,6 +212,32 @@ class TestDensity:
         assert np.trapezoid(np.exp(made.log_prob({"a": grid})), grid) == pytest.approx(1, abs=0.01)
 
 
+class TestBoundedSupport:
+    def positive(self):
+        return flows.nsf(3, layers=1, hidden=(8,), start=T.Log(3), seed=0)
+
+    def bad_at(self, row):
+        return numbers(60).with_columns(
+            c=pl.when(pl.int_range(60) != row).then("c").otherwise(-1.0)
+        )
+
+    @pytest.mark.parametrize("row", range(0, 60, 6))
+    def test_a_row_without_density_is_refused_by_its_number_in_the_table(self, row):
+        with pytest.raises(DataError) as caught:
+            pf.TableFlow(self.positive()).fit(self.bad_at(row), steps=2, progress=False)
+        said = str(caught.value)
+        assert said.startswith(f"DATA: row {row + 1} has no density, a = ")
+        assert "c = -1; the flow takes numbers in (0, inf)" in said
+
+    def test_a_row_without_weight_may_lie_outside(self):
+        data = self.bad_at(7).with_columns(w=pl.when(pl.int_range(60) != 7).then(1.0).otherwise(0))
+        made = pf.TableFlow(self.positive()).fit(data, weights="w", epochs=2, progress=False)
+        log_p = made.log_prob(data)
+        assert log_p[7] == -np.inf
+        assert np.isfinite(np.delete(log_p, 7)).all()
+        assert made.outlier_score(data)[7] == 1.0
+
+
 @pytest.fixture(scope="module")
 def noisy():
     """A model whose density is an estimate, and its table."""

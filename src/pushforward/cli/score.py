@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -77,7 +76,8 @@ def _facts(frame: polars.DataFrame, out: Path | None, table: TableFlow) -> dict[
     from pushforward.cli.report import exactness_of
 
     scored = frame["log_density"].is_not_null()
-    spread = frame["log_density"].std()
+    dense = frame["log_density"].filter(frame["log_density"].is_finite())  # not -inf, nor null
+    spread = dense.std()
     told = exactness_of(table.flow)
     seeded = f"{told} The noise has a fixed seed: the same table gives the same scores."
     lowest = frame["log_density"].arg_sort(nulls_last=True)[: min(_ROWS, int(scored.sum()))]
@@ -86,9 +86,10 @@ def _facts(frame: polars.DataFrame, out: Path | None, table: TableFlow) -> dict[
         "rows": frame.height,
         "rows_not_scored": frame.height - int(scored.sum()),
         "exactness": table.flow.exactness,
-        "mean_log_density": frame["log_density"].mean(),
+        "rows_of_density_zero": int(scored.sum()) - len(dense),
+        "mean_log_density": dense.mean(),
         # of the rows' spread, and of their noise where there is some
-        "mean_log_density_error": None if spread is None else spread / int(scored.sum()) ** 0.5,
+        "mean_log_density_error": None if spread is None else spread / len(dense) ** 0.5,
         "less_likely_than_every_training_row": int((frame["outlier_score"] >= 1).sum()),
         "least_likely": [
             {
@@ -107,7 +108,7 @@ def _mean(facts: dict[str, Any]) -> str:
     from pushforward.cli.screen import figures
 
     mean, error = figures(facts["mean_log_density"]), facts["mean_log_density_error"]
-    noisy = facts["exactness"] != "exact" and error is not None and math.isfinite(error)
+    noisy = facts["exactness"] != "exact" and error is not None
     return f"{mean} ± {error:.2g}" if noisy else mean
 
 
@@ -125,6 +126,12 @@ def _print(facts: dict[str, Any], frame: polars.DataFrame, columns: list[str]) -
         f"{_mean(facts)} nats; "
         f"{facts['less_likely_than_every_training_row']:,} less likely than every training row."
     )
+    zero = facts["rows_of_density_zero"]
+    if zero:
+        screen.print(
+            f"{count(zero, 'row lies', 'rows lie')} where the density is zero, and the mean is "
+            "that of the others."
+        )
     shown = columns[: max(1, (screen.width - _SCORES) // _CELL)]
     headings = ["row", "log_density", "outlier_score", *(name[: _CELL - 3] for name in shown)]
     screen.print("\nThe least likely:")

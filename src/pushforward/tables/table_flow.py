@@ -164,7 +164,7 @@ class TableFlow(Part):
         """
         from pushforward.data.readers import open_table
         from pushforward.tables.schema_inference import infer_schema
-        from pushforward.tables.schema_matrix import load_matrix
+        from pushforward.tables.schema_matrix import load_matrix, refuse_outside
 
         began = time.perf_counter()
         if not 0.0 < validation < 1.0:
@@ -175,13 +175,13 @@ class TableFlow(Part):
         schema = infer_schema(
             table, columns=columns, context=context, weights=weights, missing=missing
         )
-        precise = options.get("precision") == "float64"
-        dtype = torch.float64 if precise else torch.float32
+        dtype = torch.float64 if options.get("precision") == "float64" else torch.float32
         rows = counting(Rows(*load_matrix(table, schema, dtype=dtype)))
         train, held = split(len(rows.x), validation, self._seed)
         held_out, rows = rows.take(held), rows.take(train)
         refuse_constant(rows, schema.features, table.title)
         flow, choice = build(self._asked, self._settings, rows, self._seed)
+        refuse_outside(table, schema, flow)
         # rows a step and learning rate belong together: who gives one of them chooses both
         options = {name: value for name, value in options.items() if value is not None}
         if options.keys() & {"batch_size", "lr", "optimizer"}:
@@ -221,10 +221,9 @@ class TableFlow(Part):
         of_training = self._score(some.x, some.context, noise).sort().values
         place = torch.linspace(0, len(of_training) - 1, _QUANTILES, dtype=torch.float64).round()
         self._quantiles = of_training[place.long()]
-        schema = self.schema
         self.report = {
-            "rows_read": schema.rows_read,
-            "rows_dropped": schema.rows_dropped,
+            "rows_read": self.schema.rows_read,
+            "rows_dropped": self.schema.rows_dropped,
             "training_rows": rows,
             "held_out_rows": len(held.x),
             "nats": nats,
