@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -126,6 +127,68 @@ def test_groups_of_rows_are_told_of(typed, here):
     assert "2 separate groups" in " ".join(said.out.split())
     told = typed("info", "two.safetensors").out
     assert "Base: GaussianMixture(features=2, components=2, background=0.05)" in told
+
+
+@pytest.fixture(scope="module")
+def estimated(tmp_path_factory):
+    """A folder with a table of nine columns and a model whose density is an estimate."""
+    place = tmp_path_factory.mktemp("estimated")
+    draw = np.random.default_rng(0).normal(size=(200, 9)) @ np.triu(np.ones((9, 9)))
+    data = pl.DataFrame(draw, schema=[f"c{i}" for i in range(9)])
+    data.write_csv(place / "wide.csv")
+    table = pf.TableFlow("ffjord", settings={"hidden": (8,), "steps": 2})
+    pf.save(table.fit(data, steps=20, lr=0.05, progress=False), place / "noisy.safetensors")
+    return place
+
+
+def test_scores_of_an_estimated_density_repeat_and_are_called_so(typed, estimated, here):
+    words = ("score", estimated / "noisy.safetensors", estimated / "wide.csv", "--out")
+    said = " ".join(typed(*words, "one.csv").out.split())
+    assert "an unbiased estimate: each row's carries noise" in said
+    assert "the same table gives the same scores" in said
+    facts = typed(*words, "two.csv", "--json").json()
+    assert Path("one.csv").read_bytes() == Path("two.csv").read_bytes()
+    assert facts["exactness"] == "estimate"
+    scores = pl.read_csv("two.csv")["log_density"]
+    assert facts["mean_log_density_error"] == pytest.approx(scores.std() / 200**0.5)
+    assert f"± {facts['mean_log_density_error']:.2g} nats" in said
+
+
+def test_fit_and_info_say_that_a_density_is_an_estimate(typed, estimated, here):
+    quick = ("--flow", "ffjord", "--set", "hidden=8", "--set", "steps=2", "--epochs", "5")
+    said = typed("fit", estimated / "wide.csv", *quick)
+    told = typed("info", "wide.safetensors")
+    for result in (said, told):
+        assert result.status == 0
+        assert "estimated mean log-density of" in result.out
+        assert "an unbiased estimate" in " ".join(result.out.split())
+    assert typed("info", "wide.safetensors", "--json").json()["exactness"] == "estimate"
+    pf.save(pf.load("wide.safetensors").flow, "flow.safetensors")
+    assert "an unbiased estimate" in " ".join(typed("info", "flow.safetensors").out.split())
+
+
+def test_rows_of_density_zero_are_counted_apart(typed, here):
+    data = numbers().with_columns(c=pl.col("c") + 0.1)
+    flow = pf.flows.nsf(3, layers=1, hidden=(8,), start=pf.transforms.Log(3), seed=0)
+    pf.save(pf.TableFlow(flow).fit(data, epochs=2, progress=False), "m.safetensors")
+    data.with_columns(c=pl.when(pl.int_range(300) != 4).then("c").otherwise(-1.0)).write_csv(
+        "t.csv"
+    )
+    said = " ".join(typed("score", "m.safetensors", "t.csv", "--out", "s.csv").out.split())
+    assert "1 row lies where the density is zero, and the mean is that of the others" in said
+    assert "inf nats" not in said
+    facts = typed("score", "m.safetensors", "t.csv", "--out", "s.csv", "--json").json()
+    assert facts["rows_of_density_zero"] == 1
+    scores = pl.read_csv("s.csv")["log_density"]
+    assert facts["mean_log_density"] == pytest.approx(scores.filter(scores.is_finite()).mean())
+    assert facts["least_likely"][0]["row"] == 5
+
+
+def test_of_an_exact_density_nothing_is_said(typed, folder, here):
+    result = typed("score", folder / "model.safetensors", folder / "table.csv", "--out", "s.csv")
+    assert "estimate" not in result.out
+    assert "±" not in result.out
+    assert typed("info", folder / "model.safetensors", "--json").json()["exactness"] == "exact"
 
 
 def test_info_of_a_bare_flow(typed, here):

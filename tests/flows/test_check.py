@@ -10,7 +10,7 @@ from tests.flows.cases import CASES, made
 import pushforward as pf
 from pushforward import Flow, bases, flows
 from pushforward import transforms as T
-from pushforward.errors import ArgumentError, InputTypeError
+from pushforward.errors import ArgumentError, ContextError, InputTypeError, ShapeError
 from pushforward.transforms import Transform
 
 ROUND = "x -> z -> x"
@@ -151,6 +151,45 @@ def test_laws_that_cannot_be_checked_say_why():
     assert finding(report, INTEGRAL).passed is None
 
 
+def _angles():
+    return flows.ncsf(2, layers=2, hidden=(8,), seed=0).double()
+
+
+def _hours_and_a_line():
+    inner = Flow(T.Columns(T.Logit(1, -12.0, 12.0), T.LU(1)), bases.Normal(2))
+    return Flow(T.Columns(T.Circle(1, 24.0), T.LU(1)), inner)
+
+
+def _hours_and_degrees():
+    ends = torch.tensor([12.0, 180.0])
+    steps = T.Columns(T.Circle(1, 24.0), T.Circle(1, 360.0))
+    return Flow(steps, bases.Uniform(2, -ends, ends))
+
+
+PERIODS = [(_angles, [2 * math.pi] * 2), (_hours_and_a_line, [24.0, 9.0])]
+PERIODS.append((_hours_and_degrees, [24.0, 360.0]))
+
+
+@pytest.mark.parametrize(("build", "periods"), PERIODS)
+def test_angles_may_come_back_under_another_name(build, periods):
+    flow = build()
+    x = torch.rand(300, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor(periods)
+    report = checked(flow, x)
+    assert report.passed, str(report)
+    assert finding(report, INTEGRAL).passed is True
+    assert finding(report, INTEGRAL).value == pytest.approx(1.0, abs=0.01)
+
+
+def test_an_angle_that_comes_back_as_another_angle_is_found():
+    class Turned(T.Circle):
+        def _back(self, z):
+            x, logdet = super()._back(z)
+            return x + 0.1, logdet
+
+    flow = Flow(Turned(2), bases.Uniform(2, -math.pi, math.pi))
+    assert ROUND in failed(checked(flow, 6.0 * torch.rand(50, 2)))
+
+
 # ---------------------------------------------------------------------- what is wrong
 
 
@@ -287,6 +326,60 @@ def test_any_number_of_rows_will_do(rows):
 def test_no_rows_are_refused():
     with pytest.raises(ArgumentError, match=r"pf\.check: x holds no rows"):
         checked(flows.nice(2, layers=2, hidden=(4,), seed=0), torch.zeros(0, 2))
+
+
+@pytest.mark.parametrize(
+    ("context", "x", "given"),
+    [
+        (0, torch.randn(300, 3), None),
+        (0, torch.randn(5, 3), None),
+        (0, torch.randn(4), None),
+        (0, torch.tensor(1.0), None),
+        (0, torch.randn(5, 2), torch.randn(5, 1)),
+        (1, torch.randn(5, 2), None),
+        (1, torch.randn(5, 2), 0.5),
+        (1, torch.randn(5, 2), torch.randn(5, 2)),
+        (1, torch.randn(5, 2), torch.randn(6, 1)),
+        (1, torch.randn(6, 3), torch.randn(9, 1)),
+        (1, torch.randn(2), torch.randn(9, 1)),
+    ],
+)
+def test_what_log_prob_does_not_take_is_refused_in_its_words(context, x, given):
+    flow = flows.nice(2, context, layers=2, hidden=(4,), seed=0)
+    with pytest.raises((ContextError, ShapeError)) as wanted:
+        flow.log_prob(x, given)
+    with pytest.raises(type(wanted.value)) as caught:
+        checked(flow, x, given)
+    assert str(caught.value) == str(wanted.value)
+
+
+def test_a_context_that_is_no_vector_is_refused_without_rows_too():
+    flow = flows.nice(2, 1, layers=2, hidden=(4,), seed=0)
+    with pytest.raises(ShapeError, match=r"context has shape \(\), expected"):
+        checked(flow, context=0.5)
+    with pytest.raises(ContextError, match="needs a context"):
+        checked(flow)
+
+
+def test_rows_and_contexts_are_paired_as_in_log_prob():
+    seen = []
+
+    class Seeing(Doubling):
+        context = 1
+
+        def _forward(self, x, context):
+            seen.append((x.detach(), context.detach()))
+            return super()._forward(x, context)
+
+        def _inverse(self, z, context):
+            return super()._inverse(z, context)
+
+    x = torch.arange(12, dtype=torch.float64).reshape(3, 4, 1).expand(3, 4, 2)
+    assert checked(broken(Seeing(2)), x, torch.arange(3)[:, None, None]).passed
+    rows, contexts = seen[0]
+    assert torch.equal(contexts, (rows[:, :1] / 4).floor())
+    assert len(rows) == 12
+    assert checked(broken(Seeing(2)), None, torch.zeros(3, 4, 1)).passed
 
 
 def test_rows_may_be_a_list_or_a_frame():

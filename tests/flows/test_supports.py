@@ -543,7 +543,7 @@ def test_data_without_density_is_refused_by_row():
     with pytest.raises(DataError) as caught:
         flow.fit(x)
     assert str(caught.value) == (
-        "Flow.fit: 2 of 10 rows of x have no density, the first is row 3, [0.5, 1.5]; expected "
+        "Flow.fit: x: 2 of 10 rows have no density, the first is row 3, [0.5, 1.5]; expected "
         "numbers in (0, 1). Leave them out, or begin the flow with a transform that takes them."
     )
 

@@ -212,6 +212,68 @@ class TestDensity:
         assert np.trapezoid(np.exp(made.log_prob({"a": grid})), grid) == pytest.approx(1, abs=0.01)
 
 
+class TestBoundedSupport:
+    def positive(self):
+        return flows.nsf(3, layers=1, hidden=(8,), start=T.Log(3), seed=0)
+
+    def bad_at(self, row):
+        return numbers(60).with_columns(
+            c=pl.when(pl.int_range(60) != row).then("c").otherwise(-1.0)
+        )
+
+    @pytest.mark.parametrize("row", range(0, 60, 6))
+    def test_a_row_without_density_is_refused_by_its_number_in_the_table(self, row):
+        with pytest.raises(DataError) as caught:
+            pf.TableFlow(self.positive()).fit(self.bad_at(row), steps=2, progress=False)
+        said = str(caught.value)
+        assert said.startswith(f"DATA: row {row + 1} has no density, a = ")
+        assert "c = -1; the flow takes numbers in (0, inf)" in said
+
+    def test_a_row_without_weight_may_lie_outside(self):
+        data = self.bad_at(7).with_columns(w=pl.when(pl.int_range(60) != 7).then(1.0).otherwise(0))
+        made = pf.TableFlow(self.positive()).fit(data, weights="w", epochs=2, progress=False)
+        log_p = made.log_prob(data)
+        assert log_p[7] == -np.inf
+        assert np.isfinite(np.delete(log_p, 7)).all()
+        assert made.outlier_score(data)[7] == 1.0
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    """A model whose density is an estimate, and its table."""
+    draw = np.random.default_rng(0).normal(size=(200, 9)) @ np.triu(np.ones((9, 9)))
+    data = pl.DataFrame(draw, schema=[f"c{i}" for i in range(9)])
+    return quick(data, "ffjord", settings={"hidden": (8,), "steps": 2}, lr=0.05), data
+
+
+class TestEstimates:
+    """A density that is an estimate: noise in every row, the same noise every time."""
+
+    def test_scores_repeat(self, noisy):
+        table, data = noisy
+        assert table.flow.exactness == "estimate"
+        state = torch.get_rng_state()
+        first = table.log_prob(data)
+        torch.randn(7)
+        assert (table.log_prob(data) == first).all()
+        assert (table.score(data)["log_density"].to_numpy() == first).all()
+        torch.set_rng_state(state)
+        table.log_prob(data)
+        assert torch.equal(torch.get_rng_state(), state)
+
+    def test_scores_repeat_in_another_process_s_model(self, noisy, tmp_path):
+        table, data = noisy
+        table.save(tmp_path / "noisy.safetensors")
+        again = pf.load(tmp_path / "noisy.safetensors")
+        assert (again.log_prob(data) == table.log_prob(data)).all()
+
+    def test_each_row_has_noise_of_its_own(self, noisy):
+        table, data = noisy
+        same = pl.concat([data[:1]] * 100)
+        scores = table.log_prob(same)
+        assert len(np.unique(scores)) > 10
+
+
 class TestOutliers:
     def test_the_score_is_a_share_that_falls_with_the_density(self, table):
         data = numbers()

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
+from pushforward import Flow, bases
+from pushforward import transforms as T
 from pushforward.errors import (
     ArgumentError,
     ContextError,
@@ -220,6 +222,93 @@ def test_a_loader_with_bad_rows_is_found_out_in_training(gaussian, ring):
         NotFiniteError, match=r"began in the data \(64 of 64 rows, first in column 1"
     ):
         quick(gaussian(), loader, validation=0, batch_size=None)
+
+
+# ---------------------------------------------------------------- rows that have no density
+
+
+def positive():
+    return nsf(2, layers=1, hidden=(8,), start=T.Log(2), seed=0)
+
+
+def bad_at(row, rows=300):
+    x = torch.rand(rows, 2, generator=torch.Generator().manual_seed(0)) + 0.5
+    x[row] = torch.tensor([-1.0, 2.0])
+    return x
+
+
+FITTING = bad_at(0)[1:]
+
+OUTSIDE = {
+    "tensor": lambda x: (x, {}),
+    "array": lambda x: (x.double().numpy(), {}),
+    "frame": lambda x: (pd.DataFrame(x.numpy(), columns=["a", "b"]), {}),
+    "data set of tensors": lambda x: (TensorDataset(x), {}),
+    "data set": lambda x: (Rows(x), {}),
+    "loader": lambda x: (DataLoader(Rows(x), 32, shuffle=True), {"validation": 0}),
+    "validation rows": lambda x: (FITTING, {"validation": x}),
+    "validation data set": lambda x: (FITTING, {"validation": Rows(x)}),
+    "validation of a loader": lambda x: (DataLoader(FITTING, 32), {"validation": (x,)}),
+    "weighted": lambda x: (x, {"weights": torch.arange(len(x)) > 9}),
+}
+
+
+@pytest.mark.parametrize("row", [29, 299])
+@pytest.mark.parametrize("fitted_before", [False, True])
+@pytest.mark.parametrize("kind", OUTSIDE)
+def test_a_row_outside_the_support_is_refused_by_its_number(kind, fitted_before, row):
+    flow = positive()
+    if fitted_before:
+        quick(flow, FITTING, steps=6)
+    data, more = OUTSIDE[kind](bad_at(row))
+    if isinstance(data, DataLoader):
+        more = {"batch_size": None, **more}
+    with pytest.raises(DataError) as caught:
+        quick(flow, data, **more)
+    name = "validation" if "validation" in kind else "data"
+    said = str(caught.value)
+    assert said.startswith(f"fit: {name}: 1 of ")
+    assert f"no density, the first is row {row}, [-1.0, 2.0]; expected numbers in (0, inf)" in said
+
+
+def test_a_row_of_a_stream_outside_the_support_is_refused_when_it_comes():
+    with pytest.raises(DataError, match="of a batch has no density, the first is row 9 of batch 2"):
+        quick(positive(), Stream(bad_at(41)), validation=0, batch_size=16)
+
+
+def test_a_row_that_is_made_anew_is_told_by_its_batch():
+    class Moving(Rows):
+        def __getitem__(self, i):
+            return self.x[i] * (1.0 + torch.rand(()))
+
+    loader = DataLoader(Moving(bad_at(41)), batch_size=16)
+    with pytest.raises(DataError, match="the first is row 9 of batch 2"):
+        quick(positive(), loader, validation=0, batch_size=None)
+
+
+def test_a_row_without_weight_may_lie_outside():
+    weights = torch.ones(300)
+    weights[29] = 0.0
+    history = quick(positive(), bad_at(29), weights=weights)
+    assert history.best.validation_loss < history.evaluations[0].validation_loss
+    held = (bad_at(29), None, weights)
+    assert quick(positive(), FITTING, validation=held).best.step > 0
+
+
+def test_the_rows_of_an_event_of_many_numbers_are_not_all_shown():
+    x = torch.ones(40, 50)
+    x[3, 7] = -1.0
+    with pytest.raises(DataError, match=r"the first is row 3, \[(1.0, ){7}-1.0, …\]"):
+        quick(nsf(50, layers=1, hidden=(8,), start=T.Log(50)), x)
+
+
+def test_a_validation_figure_that_is_never_finite_is_no_result():
+    x = torch.randn(500, 1)
+    far = torch.tensor([[0.0], [9.0]])
+    flow = Flow(T.Diagonal(1), bases.Uniform(1, -5.0, 5.0))
+    with pytest.raises(NotFiniteError, match=r"began in the density of the base \(1 of 2 rows\)"):
+        quick(flow, x, validation=far, steps=8, lr=1e-6)
+    assert "training" not in flow.facts
 
 
 # ---------------------------------------------------------------- batches

@@ -216,3 +216,14 @@ def test_what_is_carried_from_less_than_all_ends_in_a_part():
     assert isinstance(carried(UNIT, POSITIVE, Everywhere()), PartOf)
     part = PartOf(UNIT)
     assert carried(UNIT, POSITIVE, part) is part
+
+
+def test_differences_are_those_of_the_parts():
+    x, y = torch.tensor([[0.75, 9.0, 1.0], [-3.25, 0.0, 0.0]]), torch.zeros(2, 3)
+    mixed = Product([Angles(1.0), Everywhere(), Angles(3.0)], [1, 1, 1])
+    off = torch.tensor([[-0.25, 9.0, 1.0], [-0.25, 0.0, 0.0]])
+    for domain in (mixed, PartOf(mixed)):
+        assert torch.equal(domain.difference(x, y), off)
+    image = Shaped(mixed, 2)
+    assert torch.equal(image.difference(x[:, None], y[:, None]), off[:, None])
+    assert torch.equal(Everywhere().difference(x, y), x)

@@ -56,6 +56,8 @@ def _facts_of_part(part: Any) -> dict[str, Any]:
     facts: dict[str, Any] = {"parameters": parameters_of(part)}
     if hasattr(part, "event_shape"):
         facts["event_shape"] = list(part.event_shape)
+    if hasattr(part, "exactness"):
+        facts["exactness"] = part.exactness
     recipe = getattr(part, "facts", {}).get("recipe")
     if recipe is not None:
         facts |= {"flow": recipe["name"], "arguments": recipe["arguments"]}
@@ -76,19 +78,32 @@ def _print_file(screen: Console, facts: dict[str, Any], path: Path) -> None:
 
 def _print_table(screen: Console, facts: dict[str, Any], table: TableFlow) -> None:
     from pushforward.bases import GaussianMixture
-    from pushforward.cli.report import print_figures, print_run, print_schema, print_source
+    from pushforward.cli.report import (
+        exactness_of,
+        print_figures,
+        print_run,
+        print_schema,
+        print_source,
+    )
 
     if isinstance(table.flow.base, GaussianMixture):  # every recipe's own is plain
         screen.print(f"Base: {table.flow.base}", markup=False)
     print_source(screen, "Learned from a table", table.schema)
     print_schema(screen, table.schema, every=True)
     print_figures(screen, facts)
+    if exactness_of(table.flow):
+        screen.print(exactness_of(table.flow))
     print_run(screen, facts["seconds"], table.history)
 
 
 def _print_part(screen: Console, facts: dict[str, Any], part: Any) -> None:
+    from pushforward.cli.report import exactness_of
+
     if "event_shape" in facts:
         shape = "×".join(map(str, facts["event_shape"])) or "1"
         context = f", context of {part.context}" if getattr(part, "context", 0) else ""
         screen.print(f"Events of {shape} numbers{context}\n", markup=False)
+    told = exactness_of(part) if "exactness" in facts else ""
+    if told:
+        screen.print(f"{told}\n")
     screen.print(str(part), markup=False)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "arguments_text",
+    "exactness_of",
     "facts_of",
     "parameters_of",
     "print_choice",
@@ -29,6 +30,11 @@ __all__ = [
 ]
 
 _FIRST = ("map", "layers", "hidden", "bins")
+_KINDS = {
+    "exact": "mean log-density",
+    "estimate": "estimated mean log-density",
+    "bound": "lower bound of the mean log-density",
+}
 _COLUMNS = 24  # columns that are listed; more would push everything else off the screen
 
 
@@ -79,7 +85,7 @@ def _role(kind: str) -> str:
 def print_choice(screen: Console, choice: Mapping[str, Any], flow: Flow) -> None:
     """The flow that was chosen, and why."""
     print_flow(screen, choice["recipe"], choice["arguments"], parameters_of(flow))
-    for reason in choice["reason"]:
+    for reason in filter(None, (*choice["reason"], exactness_of(flow))):
         indent = "  "
         lines = textwrap.fill(reason, screen.width, initial_indent=indent, subsequent_indent=indent)
         screen.print(lines, markup=False)
@@ -118,6 +124,15 @@ def parameters_of(flow: Flow) -> int:
     return sum(one.numel() for one in flow.parameters())
 
 
+def exactness_of(flow: Flow) -> str:
+    """What is to be said of a flow whose density is not exact; nothing where it is."""
+    words = {
+        "estimate": "The density of this flow is an unbiased estimate: each row's carries noise.",
+        "bound": "The density of this flow is a lower bound, and each row's carries noise.",
+    }
+    return words.get(flow.exactness, "")
+
+
 def facts_of(table: TableFlow) -> dict[str, Any]:
     """The figures of a fitted table flow, for ``--json``."""
     history = table.history
@@ -127,6 +142,7 @@ def facts_of(table: TableFlow) -> dict[str, Any]:
         "arguments": dict(table.choice["arguments"]),
         "reason": list(table.choice["reason"]),
         "parameters": parameters_of(table.flow),
+        "exactness": table.flow.exactness,
         "columns": list(table.schema.features),
         "context": list(table.schema.context),
         "steps": history.evaluations[-1].step,
@@ -168,6 +184,6 @@ def print_figures(screen: Console, facts: Mapping[str, Any]) -> None:
             ("Gaussian, full covariance", "gaussian_nats"),
         )
     ]
-    heading = f"mean log-density of {count(facts['held_out_rows'], 'held-out row')}"
+    heading = f"{_KINDS[facts['exactness']]} of {count(facts['held_out_rows'], 'held-out row')}"
     screen.print(table([(heading, "left"), ("nats a row", "right")], rows))
     screen.print("± standard error; higher is better, one nat is a factor of 2.7.")

@@ -14,6 +14,8 @@ from pushforward.cli.options import DebugOption, JsonOption, ModelArgument, refu
 if TYPE_CHECKING:
     import polars
 
+    from pushforward.tables import TableFlow
+
 __all__ = ["score"]
 
 _ROWS = 5  # least likely rows that are printed
@@ -55,7 +57,7 @@ def score(
         check_output(out, what="--out")
     table = load_table(model, "score")
     frame = table.score(data)
-    facts = _facts(frame, out, list(table.notes))
+    facts = _facts(frame, out, table)
     if out is None:
         sys.stdout.write(frame.write_csv())
     else:
@@ -70,14 +72,24 @@ def score(
         _print(facts, frame, list(table.schema.names))
 
 
-def _facts(frame: polars.DataFrame, out: Path | None, notes: list[str]) -> dict[str, Any]:
+def _facts(frame: polars.DataFrame, out: Path | None, table: TableFlow) -> dict[str, Any]:
+    from pushforward.cli.report import exactness_of
+
     scored = frame["log_density"].is_not_null()
+    dense = frame["log_density"].filter(frame["log_density"].is_finite())  # not -inf, nor null
+    spread = dense.std()
+    told = exactness_of(table.flow)
+    seeded = f"{told} The noise has a fixed seed: the same table gives the same scores."
     lowest = frame["log_density"].arg_sort(nulls_last=True)[: min(_ROWS, int(scored.sum()))]
     return {
         "out": None if out is None else str(out),
         "rows": frame.height,
         "rows_not_scored": frame.height - int(scored.sum()),
-        "mean_log_density": frame["log_density"].mean(),
+        "exactness": table.flow.exactness,
+        "rows_of_density_zero": int(scored.sum()) - len(dense),
+        "mean_log_density": dense.mean(),
+        # of the rows' spread, and of their noise where there is some
+        "mean_log_density_error": None if spread is None else spread / len(dense) ** 0.5,
         "less_likely_than_every_training_row": int((frame["outlier_score"] >= 1).sum()),
         "least_likely": [
             {
@@ -87,8 +99,17 @@ def _facts(frame: polars.DataFrame, out: Path | None, notes: list[str]) -> dict[
             }
             for index in lowest.to_list()
         ],
-        "notes": notes,
+        "notes": [*table.notes, *([seeded] if told else [])],
     }
+
+
+def _mean(facts: dict[str, Any]) -> str:
+    """The mean, and where noise has a part in it its standard error."""
+    from pushforward.cli.screen import figures
+
+    mean, error = figures(facts["mean_log_density"]), facts["mean_log_density_error"]
+    noisy = facts["exactness"] != "exact" and error is not None
+    return f"{mean} ± {error:.2g}" if noisy else mean
 
 
 def _print(facts: dict[str, Any], frame: polars.DataFrame, columns: list[str]) -> None:
@@ -102,9 +123,15 @@ def _print(facts: dict[str, Any], frame: polars.DataFrame, columns: list[str]) -
         screen.print(f"{count(left, 'row')} not scored, with missing or infinite values.")
     screen.print(
         f"{count(facts['rows'] - left, 'row')} scored, mean log-density "
-        f"{figures(facts['mean_log_density'])} nats; "
+        f"{_mean(facts)} nats; "
         f"{facts['less_likely_than_every_training_row']:,} less likely than every training row."
     )
+    zero = facts["rows_of_density_zero"]
+    if zero:
+        screen.print(
+            f"{count(zero, 'row lies', 'rows lie')} where the density is zero, and the mean is "
+            "that of the others."
+        )
     shown = columns[: max(1, (screen.width - _SCORES) // _CELL)]
     headings = ["row", "log_density", "outlier_score", *(name[: _CELL - 3] for name in shown)]
     screen.print("\nThe least likely:")

@@ -14,7 +14,9 @@ from torch import Tensor
 from pushforward.errors import ArgumentError, InputTypeError, SpecError
 from pushforward.flows.arrays import as_tensor
 from pushforward.flows.flow import Flow
-from pushforward.transforms.domains import Angles
+from pushforward.transforms.base import admit_context
+from pushforward.transforms.domains import Angles, Domain
+from pushforward.transforms.domains.together import groups
 
 __all__ = ["CheckReport", "Finding", "check"]
 
@@ -95,6 +97,7 @@ def check(
     Raises:
         InputTypeError: not a flow.
         ArgumentError: ``x`` holds no rows.
+        ShapeError, ContextError: ``x`` or ``context`` is nothing that ``log_prob`` takes.
 
     Example:
         >>> import pushforward as pf
@@ -125,19 +128,26 @@ _Law = Callable[[Flow, Tensor, "Tensor | None", torch.Generator], Iterator[Findi
 def _points(
     flow: Flow, x: Any, context: Any, generator: torch.Generator
 ) -> tuple[Tensor, Tensor | None]:
-    """At most 256 rows and their contexts."""
+    """At most 256 rows and their contexts, paired as ``log_prob`` pairs them."""
+    data = None if x is None else flow._data("log_prob", x)
+    with torch.no_grad():
+        e = flow._embedded("log_prob", context)
+        if data is not None:
+            flow.transform._admit("forward", "x", data, flow.event_shape, e)
+    batch = (_ROWS,) if data is None else data.shape[: data.ndim - len(flow.event_shape)]
     c = None
-    if context is not None:
-        c = as_tensor("pf.check", "context", context, flow.dtype, flow.device)
-        c = c.expand(_ROWS if x is None else len(x), -1)[:_ROWS] if c.ndim == 1 else c[:_ROWS]
-    if x is None:
-        n = () if c is not None else (_ROWS,)
-        return flow.sample(n, c, generator=generator), c
-    data = flow._data("check", x)
-    data = data.reshape(-1, *flow.event_shape) if data.numel() else data
-    if not len(data):
+    if e is not None:
+        ahead = e.shape[:-1]  # what one context looks like is the embedding's business
+        batch = ahead if data is None and ahead else batch
+        admit_context("Flow.log_prob", "x", batch, e, flow.context)
+        c = as_tensor("Flow.log_prob", "context", context, flow.dtype, flow.device)
+        one = c.shape[len(ahead) :]
+        c = c.expand(*batch, *one).reshape(-1, *one)[:_ROWS]
+    if data is None:
+        return flow.sample((_ROWS,) if c is None else (), c, generator=generator), c
+    if not math.prod(batch):
         raise ArgumentError("pf.check: x holds no rows, expected at least one.")
-    return data[:_ROWS], c
+    return data.reshape(-1, *flow.event_shape)[:_ROWS], c
 
 
 def _largest(law: str, error: Tensor, limit: float, note: str = "") -> Finding:
@@ -159,11 +169,13 @@ def _round_trips(
     limit = _tolerance(flow)
     with torch.no_grad():
         back = flow.decode(flow.encode(x, c), c)
-        yield _largest("x -> z -> x", (back - x).abs() / (1.0 + x.abs()), limit)
+        off = flow.transform.domain.difference(back, x)  # of angles there are many names
+        yield _largest("x -> z -> x", off.abs() / (1.0 + x.abs()), limit)
         z = flow.base.rsample(len(x), generator=generator) if not flow.base.context else None
         if z is not None:
             there = flow.encode(flow.decode(z, c), c)
-            yield _largest("z -> x -> z", (there - z).abs() / (1.0 + z.abs()), limit)
+            off = flow.transform.codomain.difference(there, z)
+            yield _largest("z -> x -> z", off.abs() / (1.0 + z.abs()), limit)
 
 
 def _jacobian(
@@ -214,12 +226,11 @@ def _integral(
 ) -> Iterator[Finding]:
     law = "density integrates to 1"
     domain, within = flow.transform.domain, None
-    if isinstance(domain, Angles):  # a periodic density goes on: it is one over one period
-        half = torch.full(flow.event_shape, domain.period / 2.0)
-        within = (-half, half)
-    elif not domain.solid:
-        yield Finding(law, None, math.nan, math.nan, f"on {domain}")
-        return
+    if not domain.solid:
+        within = _one_period(domain, math.prod(flow.event_shape))
+        if within is None:
+            yield Finding(law, None, math.nan, math.nan, f"on {domain}")
+            return
     if len(flow.event_shape) != 1 or flow.event_shape[0] > 2 or flow.exactness != "exact":
         yield Finding(law, None, math.nan, math.nan, f"events of shape {flow.event_shape}")
         return
@@ -236,6 +247,20 @@ def _integral(
     limit = max(1e-2, 4.0 * error)
     where = f"quadrature over {'one period' if within else 'the range of the samples'}"
     yield Finding(law, abs(value - 1.0) <= limit, value, 1.0, f"{where}, ± {limit:.1g}")
+
+
+def _one_period(domain: Domain, features: int) -> tuple[Tensor, Tensor] | None:
+    """Ends of one period for angles, of the line for others: the density is one over those.
+
+    None where there is no such box, as on a sphere.
+    """
+    found = groups(domain, features)
+    if not all(isinstance(part, Angles) or part.solid for part, _ in found):
+        return None
+    half = torch.tensor(
+        [part.period / 2.0 if isinstance(part, Angles) else math.inf for part, _ in found]
+    )
+    return -half, half
 
 
 def _gradients(

@@ -310,7 +310,7 @@ class Flow(Part, nn.Module):
         """
         with torch.no_grad():
             x = self._data("fit", x)
-            refuse_outside(self.transform.domain, x)
+            refuse_outside("Flow.fit: x", self.transform.domain, x)
             look = getattr(self.embed, "fit", None)
             if look is not None and context is not None:
                 look(as_tensor("Flow.fit", "context", context, self.dtype, self.device))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from pushforward.errors import ArgumentError, DataError
 from pushforward.transforms.base import Transform
 from pushforward.transforms.domains import Angles, Box, Domain, PartOf
 
-__all__ = ["origin", "refuse_lost_mass", "refuse_outside"]
+__all__ = ["origin", "refuse_lost_mass", "refuse_outside", "refuse_rows"]
+
+_SHOWN = 8  # numbers of a row that a message shows
 
 
 def _support(base: nn.Module) -> Domain | None:
@@ -42,14 +46,37 @@ def refuse_lost_mass(transform: Transform, base: nn.Module) -> None:
     )
 
 
-def refuse_outside(domain: Domain, x: Tensor) -> None:
+def refuse_outside(who: str, domain: Domain, x: Tensor) -> None:
     """Refuse data that has no density: training on it would only ever see -inf."""
-    outside = domain.outside(x)
-    if not bool(outside.any()):
+    refuse_rows(who, domain, x, domain.outside(x))
+
+
+def refuse_rows(
+    who: str,
+    domain: Domain,
+    x: Tensor,
+    outside: Tensor,
+    place: Callable[[int], str] | None = None,
+) -> None:
+    """Refuse rows that were found to lie outside a domain.
+
+    Args:
+        who: whose argument they are, e.g. ``"fit: data"``.
+        domain: where they should lie.
+        x: the rows.
+        outside: which of them do not, ``(n,)``.
+        place: of rows of a batch, what the caller calls the one with this number.
+    """
+    count = int(outside.sum())
+    if count == 0:
         return
     row = int(outside.nonzero()[0, 0])
+    numbers = ", ".join(map(str, x[row].flatten()[:_SHOWN].tolist()))
+    more = ", …" if x[row].numel() > _SHOWN else ""
+    some = f"{count} of {len(x)} rows{' of a batch' if place else ''}"
     raise DataError(
-        f"Flow.fit: {int(outside.sum())} of {len(x)} rows of x have no density, the first is row "
-        f"{row}, {x[row].tolist()}; expected {domain}. Leave them out, or begin the flow with a "
-        f"transform that takes them."
+        f"{who}: {some} {'has' if count == 1 else 'have'} no density, the first is "
+        f"{place(row) if place else f'row {row}'}, [{numbers}{more}]; expected {domain}. Leave "
+        f"{'it' if count == 1 else 'them'} out, or begin the flow with a transform that takes "
+        f"{'it' if count == 1 else 'them'}."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -31,7 +32,8 @@ def integrate_density(
     Args:
         log_prob: ``(n, d) -> (n,)``, d 1 or 2.
         samples: ``(n, d)`` draws that show where the mass is.
-        within: low and high end, ``(d,)`` each, of the box to integrate over, such as one period.
+        within: low and high end, ``(d,)`` each, of the box to integrate over, such as one period;
+            infinite where there is no such end.
 
     Example:
         >>> from pushforward import bases
@@ -60,8 +62,8 @@ def _on_grid(
     if within is not None:
         ends = zip(*(end.double().tolist() for end in within), strict=True)
         edges = [
-            torch.unique(torch.cat((e.clamp(low, high), e.new_tensor([low, high]))))
-            for e, (low, high) in zip(edges, ends, strict=True)
+            torch.unique(torch.cat((e.clamp(*pair), e.new_tensor([*filter(math.isfinite, pair)]))))
+            for e, pair in zip(edges, ends, strict=True)
         ]
     middles = [0.5 * (e[1:] + e[:-1]) for e in edges]
     widths = [e[1:] - e[:-1] for e in edges]

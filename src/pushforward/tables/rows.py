@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pushforward.errors import DataError
 
-__all__ = ["Rows", "counting", "mean_and_error", "refuse_constant", "split"]
+if TYPE_CHECKING:
+    import numpy
+
+__all__ = [
+    "Rows",
+    "counting",
+    "mean_and_error",
+    "refuse_constant",
+    "scoring_noise",
+    "share_above",
+    "split",
+]
 
 _FEWEST = 20  # rows with a weight
 
@@ -79,3 +90,21 @@ def mean_and_error(values: Tensor, weights: Tensor | None) -> tuple[float, float
     mean = (share * values).sum()
     error = (share.square() * (values - mean).square()).sum().sqrt()
     return float(mean), float(error)
+
+
+def scoring_noise() -> torch.Generator:
+    """Where draws come from if a density is an estimate: the same whenever a table is scored."""
+    return torch.Generator().manual_seed(0)
+
+
+def share_above(
+    known: numpy.ndarray[Any, Any], values: numpy.ndarray[Any, Any]
+) -> numpy.ndarray[Any, Any]:
+    """Share of the known figures, ascending, that are above each value; nan for nan."""
+    import numpy
+
+    # the middle of the places a tie could take, so that equal rows get equal, fair scores
+    right = numpy.searchsorted(known, values, side="right")
+    left = numpy.searchsorted(known, values, side="left")
+    share = 1.0 - 0.5 * (left + right) / len(known)
+    return numpy.where(numpy.isnan(values), numpy.nan, share)

@@ -12,11 +12,15 @@ from torch import Tensor
 from pushforward.data.readers import open_table
 from pushforward.data.table_source import Chunk, TableSource
 from pushforward.errors import DataError
+from pushforward.flows import Flow
 from pushforward.tables.cells import is_number, matrix, not_numbers
 from pushforward.tables.schema import Schema
 from pushforward.tables.schema_matching import match
+from pushforward.transforms.domains import Everywhere
 
-__all__ = ["chunk_rows", "load_matrix"]
+__all__ = ["chunk_rows", "load_matrix", "refuse_outside"]
+
+_SHOWN = 6  # columns of a row that a message shows
 
 
 def load_matrix(
@@ -81,6 +85,37 @@ def load_matrix(
         None if context is None else context[:start],
         None if weight is None else weight[:start],
     )
+
+
+def refuse_outside(table: TableSource, schema: Schema, flow: Flow) -> None:
+    """Refuse a table with a row outside the support of a flow; a row without weight may be.
+
+    Only a flow with a bounded support makes this read the table.
+
+    Raises:
+        DataError: there is such a row; the message names file, row and columns.
+    """
+    domain = flow.transform.domain
+    if isinstance(domain, Everywhere):
+        return
+    weighted = schema.weights is not None
+    names = match(table.names, schema, weights=weighted, what=table.title).columns
+    offsets = numpy.array([schema.column(name).offset for name in schema.features])
+    width, total = len(schema.features), len(schema.names)
+    for chunk, values, complete in chunk_rows(table, names, names, schema, table.title):
+        x = torch.from_numpy(values[:, :width] - offsets).to(flow.device, flow.dtype)
+        outside = domain.outside(x).cpu().numpy() & complete
+        if weighted:
+            outside &= values[:, total] > 0.0
+        if outside.any():
+            row = int(outside.argmax())
+            pairs = zip(schema.features[:_SHOWN], values[row], strict=False)
+            shown = ", ".join(f"{name} = {value:g}" for name, value in pairs)
+            raise DataError(
+                f"{table.title}: {chunk.place(row)} has no density, {shown}"
+                f"{', …' if width > _SHOWN else ''}; the flow takes {domain}. Leave such rows "
+                f"out, or begin the flow with a transform that takes them."
+            )
 
 
 def chunk_rows(

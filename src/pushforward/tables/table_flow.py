@@ -22,7 +22,15 @@ from pushforward.objectives import MaximumLikelihood
 from pushforward.spec import Part, Reader, Writer
 from pushforward.tables.choice import build
 from pushforward.tables.gaussian import GaussianReference
-from pushforward.tables.rows import Rows, counting, mean_and_error, refuse_constant, split
+from pushforward.tables.rows import (
+    Rows,
+    counting,
+    mean_and_error,
+    refuse_constant,
+    scoring_noise,
+    share_above,
+    split,
+)
 from pushforward.tables.schema import Missing, Schema
 from pushforward.training import History
 from pushforward.training import fit as fit_flow
@@ -156,7 +164,7 @@ class TableFlow(Part):
         """
         from pushforward.data.readers import open_table
         from pushforward.tables.schema_inference import infer_schema
-        from pushforward.tables.schema_matrix import load_matrix
+        from pushforward.tables.schema_matrix import load_matrix, refuse_outside
 
         began = time.perf_counter()
         if not 0.0 < validation < 1.0:
@@ -167,13 +175,13 @@ class TableFlow(Part):
         schema = infer_schema(
             table, columns=columns, context=context, weights=weights, missing=missing
         )
-        precise = options.get("precision") == "float64"
-        dtype = torch.float64 if precise else torch.float32
+        dtype = torch.float64 if options.get("precision") == "float64" else torch.float32
         rows = counting(Rows(*load_matrix(table, schema, dtype=dtype)))
         train, held = split(len(rows.x), validation, self._seed)
         held_out, rows = rows.take(held), rows.take(train)
         refuse_constant(rows, schema.features, table.title)
         flow, choice = build(self._asked, self._settings, rows, self._seed)
+        refuse_outside(table, schema, flow)
         # rows a step and learning rate belong together: who gives one of them chooses both
         options = {name: value for name, value in options.items() if value is not None}
         if options.keys() & {"batch_size", "lr", "optimizer"}:
@@ -203,19 +211,19 @@ class TableFlow(Part):
 
     def _measure(self, train: Rows, held: Rows, began: float) -> None:
         """Held-out figures beside a Gaussian's, and the quantiles of the training rows."""
-        log_p = self._score(held.x, held.context)
+        noise = scoring_noise()
+        log_p = self._score(held.x, held.context, noise)
         reference = GaussianReference(*train).log_prob(held.x, held.context)
         nats, error = mean_and_error(log_p, held.weights)
         gaussian, gaussian_error = mean_and_error(reference, held.weights)
         rows = len(train.x)
         some = train.take(some_of(rows, _SCORED))
-        of_training = self._score(some.x, some.context).sort().values
+        of_training = self._score(some.x, some.context, noise).sort().values
         place = torch.linspace(0, len(of_training) - 1, _QUANTILES, dtype=torch.float64).round()
         self._quantiles = of_training[place.long()]
-        schema = self.schema
         self.report = {
-            "rows_read": schema.rows_read,
-            "rows_dropped": schema.rows_dropped,
+            "rows_read": self.schema.rows_read,
+            "rows_dropped": self.schema.rows_dropped,
             "training_rows": rows,
             "held_out_rows": len(held.x),
             "nats": nats,
@@ -232,6 +240,9 @@ class TableFlow(Part):
 
         Columns are matched by name. A row with a missing value gives NaN if the model was fitted
         with ``missing="drop"``, and is refused otherwise.
+
+        Where ``flow.exactness`` is ``estimate`` or ``bound`` a row carries noise, which goes with
+        its place in the table: the same table gives the same figures.
         """
         import numpy
 
@@ -239,7 +250,7 @@ class TableFlow(Part):
 
     def outlier_score(self, data: Any) -> numpy.ndarray[Any, Any]:
         """Share of the training rows that were likelier than each row, ``(n,)``: 1 is far out."""
-        return self._outliers(self.log_prob(data))
+        return share_above(self._quantiles.numpy(), self.log_prob(data))
 
     def score(self, data: Any) -> Any:
         """The table with ``log_density`` (nats) and ``outlier_score`` added, as it came in."""
@@ -248,16 +259,16 @@ class TableFlow(Part):
         from pushforward.data.frames import to_native
         from pushforward.data.readers import open_table
 
-        table = open_table(data)
+        table, known = open_table(data), self._quantiles.numpy()
         if table.native == "pandas":  # its index and its kinds of columns stay as they are
             log_p = self.log_prob(table)
             self._note_replaced(table)
-            scored = {"log_density": log_p, "outlier_score": self._outliers(log_p)}
+            scored = {"log_density": log_p, "outlier_score": share_above(known, log_p)}
             return data.drop(columns=list(scored), errors="ignore").assign(**scored)
         frames = []
         for frame, log_p in self._scored(table):
             scores = polars.DataFrame(
-                {"log_density": log_p, "outlier_score": self._outliers(log_p)}
+                {"log_density": log_p, "outlier_score": share_above(known, log_p)}
             ).fill_nan(None)
             kept = frame.drop([c for c in scores.columns if c in frame.columns])
             frames.append(polars.concat([kept, scores], how="horizontal"))
@@ -286,35 +297,29 @@ class TableFlow(Part):
             found = match(columns, schema, what=table.title)
             columns, self.notes = found.columns, [found.note] if found.note else []
         offsets = torch.tensor([schema.column(n).offset for n in schema.names], dtype=torch.float64)
-        width = len(schema.features)
+        width, noise = len(schema.features), scoring_noise()
         for chunk, rows, complete in chunk_rows(table, table.names, columns, schema, table.title):
             values = torch.from_numpy(rows[complete]) - offsets
             log_p = torch.full((len(rows),), math.nan, dtype=torch.float64)
             c = values[:, width:] if schema.context else None
-            log_p[torch.from_numpy(complete)] = self._score(values[:, :width], c)
+            log_p[torch.from_numpy(complete)] = self._score(values[:, :width], c, noise)
             yield chunk.frame, log_p.numpy()
 
-    def _score(self, x: Tensor, context: Tensor | None) -> Tensor:
-        """Log-densities in float64, so that a row's score does not depend on its batch."""
-        if self._scorer is None:
-            self._scorer = copy.deepcopy(self.flow).to("cpu").double().eval()
-        pieces = []
+    def _score(self, x: Tensor, context: Tensor | None, noise: torch.Generator) -> Tensor:
+        """Log-densities in float64, so that an exact score does not depend on its batch."""
+        pieces, scorer = [], self._in_double()
         with torch.no_grad():
             for i in range(0, len(x), _CHUNK):
                 s = slice(i, i + _CHUNK)
                 c = None if context is None else context[s].double()
-                pieces.append(self._scorer.log_prob(x[s].double(), c))
+                pieces.append(scorer.log_prob(x[s].double(), c, generator=noise))
         return torch.cat(pieces) if pieces else torch.empty(0, dtype=torch.float64)
 
-    def _outliers(self, log_p: numpy.ndarray[Any, Any]) -> numpy.ndarray[Any, Any]:
-        import numpy
-
-        known = self._quantiles.numpy()
-        # the middle of the places a tie could take, so that equal rows get equal, fair scores
-        right = numpy.searchsorted(known, log_p, side="right")
-        left = numpy.searchsorted(known, log_p, side="left")
-        share = 1.0 - 0.5 * (left + right) / len(known)
-        return numpy.where(numpy.isnan(log_p), numpy.nan, share)
+    def _in_double(self) -> Flow:
+        """The flow that rows are scored and drawn with."""
+        if self._scorer is None:
+            self._scorer = copy.deepcopy(self.flow).to("cpu").double().eval()
+        return self._scorer
 
     # ------------------------------------------------------------------ samples
 
@@ -335,9 +340,7 @@ class TableFlow(Part):
 
         if not hasattr(n, "__index__") or n < 1:
             raise ArgumentError(f"TableFlow.sample: n is {n!r}, expected at least 1.")
-        if self._scorer is None:
-            self._scorer = copy.deepcopy(self.flow).to("cpu").double().eval()
-        return sample_frame(self._scorer, self.schema, operator.index(n), given, seed)
+        return sample_frame(self._in_double(), self.schema, operator.index(n), given, seed)
 
     # ------------------------------------------------------------------ saving
 

@@ -21,6 +21,7 @@ from pushforward.training.average import Average
 from pushforward.training.batches import Sources, prepare
 from pushforward.training.batches.rows import RowShape, by_weight
 from pushforward.training.batches.sources import Given, look
+from pushforward.training.batches.support import Support
 from pushforward.training.callbacks import Callback
 from pushforward.training.checkpoint import (
     CheckpointFolder,
@@ -39,7 +40,7 @@ from pushforward.training.optimizer import (
 from pushforward.training.progress import choose_progress
 from pushforward.training.randomness import private_randomness
 from pushforward.training.settings import Request, Settings, settle
-from pushforward.training.watch import LossModule
+from pushforward.training.watch import LossModule, refuse_no_figure
 
 if TYPE_CHECKING:
     from pushforward.flows.flow import Flow
@@ -126,8 +127,10 @@ def fit(
 
     Raises:
         ArgumentError: an argument has no sensible value, or does not go with another.
-        InputTypeError, ShapeError, ContextError, DataError: the data cannot be used.
-        NotFiniteError: loss or gradient was not finite in three steps in a row.
+        InputTypeError, ShapeError, ContextError, DataError: the data cannot be used; rows outside
+            the flow's support are named, of loaders and streams when they come.
+        NotFiniteError: loss or gradient was not finite in three steps in a row, or the figure of
+            the validation rows at no evaluation.
         ModelFileError: the checkpoint is damaged.
 
     Example:
@@ -149,7 +152,7 @@ def fit(
     if resume and checkpoint is None:
         raise ArgumentError("fit: resume=True needs checkpoint=, the folder of the run.")
     dtype = _settle_precision(flow, precision)
-    shape = RowShape(tuple(flow.event_shape), _context_width(flow))
+    shape = RowShape(tuple(flow.event_shape), _context_width(flow), Support(flow))
     given = look(data, context, weights, validation, shape, dtype)
     chosen = settle(request, given, math.prod(shape.event), learning_rate(flow))
     place = _choose_device(device, flow, given, chosen.batch_size)
@@ -252,6 +255,8 @@ def _run(loop: Loop, resume: bool, shown: bool) -> History:
         loop.progress.stop()
         if loop.folder is not None:
             loop.folder.close()
+    if loop.validation is not None and loop.history.stopped != "interrupted":
+        refuse_no_figure(loop.module, loop.validation, loop.best.loss, loop.device)
     return loop.history
 
 

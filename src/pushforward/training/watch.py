@@ -9,11 +9,11 @@ from torch import Generator, Tensor, nn
 
 from pushforward.errors import NotFiniteError
 from pushforward.objectives.likelihood import Batch
-from pushforward.training.batches import Batches, Key
+from pushforward.training.batches import Batches, Key, Rows
 from pushforward.training.history import SkippedStep
 from pushforward.training.randomness import private_randomness
 
-__all__ = ["LossModule", "Watch", "find_source"]
+__all__ = ["LossModule", "Watch", "find_source", "refuse_no_figure"]
 
 IN_A_ROW = 3  # skipped steps that end a run
 
@@ -164,6 +164,37 @@ def find_source(module: LossModule, batch: Batch, device: torch.device) -> str:
                         return f"layer {name!r} ({what}, {_where(values)})"
         with torch.enable_grad():
             return _beyond_states(module, batch, device)
+
+
+def refuse_no_figure(
+    module: LossModule, validation: Rows, best: float | None, device: torch.device
+) -> None:
+    """Refuse a run of which no evaluation was finite: its weights are those it began with.
+
+    Args:
+        module: the loss.
+        validation: the rows that were evaluated.
+        best: the best figure there was; None before any.
+        device: where they are evaluated again.
+
+    Raises:
+        NotFiniteError: so it was; with the first thing that is not finite.
+    """
+    if best is None or math.isfinite(best):
+        return
+    generator = torch.Generator(device).manual_seed(0)
+    source = "their sum"
+    for batch in validation.batches():
+        with torch.no_grad():
+            fine = bool(module(*batch, generator).isfinite())
+        if not fine:
+            source = find_source(module, batch, device)
+            break
+    raise NotFiniteError(
+        f"fit: the figure of the validation rows was finite at no evaluation; it began in "
+        f"{source}. The flow is what it was before the first step. Look for validation rows that "
+        f"are extreme, or where its density is zero."
+    )
 
 
 def _beyond_states(module: LossModule, batch: Batch, device: torch.device) -> str:

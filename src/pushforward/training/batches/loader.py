@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler, Subset
 
 from pushforward.errors import DataError, InputTypeError
 from pushforward.objectives.likelihood import Batch
@@ -15,7 +16,13 @@ from pushforward.training.batches.base import Key
 from pushforward.training.batches.rows import RowShape, check_batch
 from pushforward.training.randomness import random_state, restore_random_state
 
-__all__ = ["LoaderBatches", "LoaderRows", "read_item", "rows_in", "sample_loader"]
+__all__ = ["LoaderBatches", "LoaderRows", "Reader", "Share", "rows_in", "sample_loader"]
+
+_SCANNED = 4096  # rows read in one go where the number of one is looked for
+
+
+class Share(Subset[Any]):
+    """Rows split off the data set of the caller's, who knows them by their numbers there."""
 
 
 class LoaderBatches:
@@ -25,27 +32,17 @@ class LoaderBatches:
     that a pass can be begun again and its first batches skipped.
 
     Args:
-        loader: gives ``x``, ``(x,)``, ``(x, context)`` or ``(x, context, weights)``.
-        shape: of one row and its context.
-        dtype: what the numbers become.
-        device: where batches go.
+        reader: of the loader.
         mean_weight: weights are divided by it.
     """
 
-    def __init__(
-        self,
-        loader: DataLoader[Any],
-        shape: RowShape,
-        dtype: torch.dtype,
-        device: torch.device,
-        mean_weight: float = 1.0,
-    ):
+    def __init__(self, reader: Reader, mean_weight: float = 1.0):
+        loader = reader.loader
         self.steps_per_epoch = _length(loader)
         self.epoch = 0
         self.position = 0
         self._loader = loader
-        self._shape = shape
-        self._place: tuple[torch.device, torch.dtype] = (device, dtype)
+        self._read_item = reader
         self._mean_weight = mean_weight
         self._generators = _generators(loader)
         self._state: dict[str, Tensor] = {}
@@ -53,7 +50,7 @@ class LoaderBatches:
 
     def _begin(self) -> None:
         self._state = {f"loader.{n}": g.get_state() for n, g in enumerate(self._generators)}
-        self._state |= random_state(self._place[0])
+        self._state |= random_state(self._read_item.device)
         self._iterator = iter(self._loader)
 
     def next(self) -> Batch:
@@ -76,7 +73,7 @@ class LoaderBatches:
         return key
 
     def _read(self, item: object) -> Batch:
-        batch = read_item(item, self._shape, *self._place)
+        batch = self._read_item(item, self.position - 1)
         if batch.weights is None or self._mean_weight == 1.0:
             return batch
         return batch._replace(weights=batch.weights / self._mean_weight)
@@ -95,50 +92,95 @@ class LoaderBatches:
             return
         for number, generator in enumerate(self._generators):
             generator.set_state(state[f"loader.{number}"])
-        restore_random_state(state, self._place[0])
+        restore_random_state(state, self._read_item.device)
         self._begin()
         for _ in range(position):
             next(self._iterator)  # type: ignore[arg-type]
 
 
 class LoaderRows:
-    """Validation rows of a ``DataLoader``; its arguments are those of ``LoaderBatches``."""
+    """Validation rows of a ``DataLoader``.
+
+    Args:
+        reader: of the loader.
+    """
+
+    def __init__(self, reader: Reader):
+        self._reader = reader
+
+    def batches(self) -> Iterator[Batch]:
+        """All rows once."""
+        return self._reader.batches()
+
+
+class Reader:
+    """Turns what a loader gives into batches on the device, and refuses what cannot be used.
+
+    Args:
+        who: whose argument the loader is, for messages.
+        loader: gives ``x``, ``(x,)``, ``(x, context)`` or ``(x, context, weights)``.
+        shape: of one row and its context.
+        dtype: what the numbers become.
+        device: where batches go.
+    """
 
     def __init__(
         self,
+        who: str,
         loader: DataLoader[Any],
         shape: RowShape,
         dtype: torch.dtype,
         device: torch.device,
     ):
-        self._loader = loader
+        self.loader = loader
+        self.device = device
+        self._who = who
         self._shape = shape
-        self._place = (device, dtype)
+        self._dtype = dtype
 
     def batches(self) -> Iterator[Batch]:
-        """All rows once."""
-        for item in self._loader:
-            yield read_item(item, self._shape, *self._place)
+        """All that the loader gives in a pass."""
+        return (self(item, number) for number, item in enumerate(self.loader))
+
+    def __call__(self, item: object, number: int) -> Batch:
+        """Turn what the loader gave into a batch on the device.
+
+        Args:
+            item: ``x``, ``(x,)``, ``(x, context)`` or ``(x, context, weights)``, all tensors.
+            number: how many came before it in this pass.
+
+        Raises:
+            InputTypeError: the item is something else.
+            ShapeError, ContextError: a shape does not fit.
+            DataError: a row has no density.
+        """
+        batch = check_batch(self._who, self._moved(item), self._shape)
+        if self._shape.support is not None:
+            self._shape.support.refuse(self._who, batch, partial(self._place, batch, number))
+        return batch
+
+    def _moved(self, item: object) -> Batch:
+        return _moved(item, self.device, self._dtype)
+
+    def _place(self, batch: Batch, number: int, row: int) -> str:
+        """Words for a row: its number in the data set, if it is found there."""
+        data = self.loader.dataset
+        numbered = isinstance(self.loader.sampler, RandomSampler | SequentialSampler)
+        if isinstance(data, IterableDataset) or self.loader.batch_sampler is None or not numbered:
+            return f"row {row} of batch {number}"
+        start = 0
+        for item in DataLoader(data, batch_size=_SCANNED, collate_fn=self.loader.collate_fn):
+            rows = self._moved(item).x
+            same = (rows == batch.x[row]).flatten(1).all(1)
+            if bool(same.any()):
+                found = start + int(same.nonzero()[0, 0])
+                return f"row {data.indices[found] if isinstance(data, Share) else found}"
+            start += len(rows)
+        return f"row {row} of batch {number}"  # made anew each time it is asked for
 
 
-def read_item(
-    item: object,
-    shape: RowShape,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> Batch:
-    """Turn what a loader gave into a batch on the device.
-
-    Args:
-        item: ``x``, ``(x,)``, ``(x, context)`` or ``(x, context, weights)``, all tensors.
-        shape: of one row and its context.
-        device: where it goes.
-        dtype: what the numbers become.
-
-    Raises:
-        InputTypeError: the item is something else.
-        ShapeError, ContextError: a shape does not fit.
-    """
+def _moved(item: object, device: torch.device, dtype: torch.dtype) -> Batch:
+    """What a loader gave, as a batch on the device."""
     parts = tuple(item) if isinstance(item, list | tuple) else (item,)
     tensors = all(isinstance(one, Tensor) for one in parts)
     if not tensors or not 1 <= len(parts) <= 3:
@@ -148,7 +190,7 @@ def read_item(
             f"(x, context, weights), all tensors; give it a collate_fn that returns that."
         )
     moved = (one.to(device=device, dtype=dtype, non_blocking=True) for one in parts)
-    return check_batch("fit: data", Batch(*moved), shape)
+    return Batch(*moved)
 
 
 def sample_loader(batches: Iterator[Batch], rows: int) -> Batch:

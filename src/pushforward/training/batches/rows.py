@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,19 +13,24 @@ from torch import Tensor
 from pushforward.errors import ContextError, DataError, InputTypeError, ShapeError
 from pushforward.objectives.likelihood import Batch
 
+if TYPE_CHECKING:
+    from pushforward.training.batches.support import Support
+
 __all__ = ["RowShape", "as_rows", "by_weight", "check_batch", "table"]
 
 
 class RowShape(NamedTuple):
-    """Shape of one row.
+    """Shape of one row, and where it may lie.
 
     Args:
         event: shape of its x.
         context: width of its context; 0 for none, None where an embedding takes any.
+        support: refuses rows that have no density, None where nobody does.
     """
 
     event: tuple[int, ...]
     context: int | None = 0
+    support: Support | None = None
 
 
 _CHUNK = 2**22  # numbers looked at in one go: a check of finiteness must not double the memory
@@ -56,14 +61,18 @@ def table(
         InputTypeError: something is not an array, a tensor or a frame of numbers.
         ShapeError: a width or a number of rows does not fit.
         ContextError: the context is missing or superfluous.
-        DataError: a value is not finite, a weight is negative, or there are no rows.
+        DataError: a value is not finite, a row has no density, a weight is negative, or there are
+            no rows.
     """
     x = as_rows(who, data, dtype)
     rows = None if context is None else as_rows(f"{who} context", context, dtype)
     _check_shapes(who, x, rows, shape)
     if len(x) == 0:
         raise DataError(f"{who} has no rows.")
-    return Batch(x, rows, None if weights is None else _weights(who, weights, len(x), dtype))
+    whole = Batch(x, rows, None if weights is None else _weights(who, weights, len(x), dtype))
+    if shape.support is not None:
+        shape.support.refuse(who, whole)
+    return whole
 
 
 def by_weight(rows: Batch) -> Batch:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from pushforward.errors import ArgumentError, DataError, InputTypeError
 from pushforward.objectives.likelihood import Batch
@@ -16,7 +16,8 @@ from pushforward.training.batches.base import Batches, Rows
 from pushforward.training.batches.loader import (
     LoaderBatches,
     LoaderRows,
-    read_item,
+    Reader,
+    Share,
     rows_in,
     sample_loader,
 )
@@ -182,10 +183,10 @@ def prepare(
     if isinstance(given.data, Batch):
         return _table_sources(given, given.data, shape, dtype, device, batch_size, seed)
     loader, validation = _loaders(given, batch_size, seed)
-    items = (read_item(item, shape, device, dtype) for item in loader)
-    sample = sample_loader(items, _LOADER_SAMPLE)
+    reader = Reader("fit: data", loader, shape, dtype, device)
+    sample = sample_loader(reader.batches(), _LOADER_SAMPLE)
     mean = 1.0 if sample.weights is None else float(sample.weights.mean())
-    batches = LoaderBatches(loader, shape, dtype, device, mean)
+    batches = LoaderBatches(reader, mean)
     rows, count = _validation_source(validation, shape, dtype, device, batch_size)
     return Sources(batches, rows, sample, rows_in(loader), count)
 
@@ -229,9 +230,9 @@ def _loaders(
     assert given.rows is not None
     if isinstance(validation, float):
         training, held = split_rows(given.rows, validation, seed)
-        whole, data = data, Subset(data, training.tolist())
+        whole, data = data, Share(data, training.tolist())
         if len(held):
-            validation = DataLoader(Subset(whole, held.tolist()), batch_size=_VALIDATION_BATCH)
+            validation = DataLoader(Share(whole, held.tolist()), batch_size=_VALIDATION_BATCH)
     size = min(batch_size, len(data))  # type: ignore[arg-type]
     order = torch.Generator().manual_seed(seed)
     loader = DataLoader(data, batch_size=size, shuffle=True, drop_last=True, generator=order)
@@ -248,7 +249,9 @@ def _validation_source(
     if isinstance(validation, float):
         return None, 0
     if isinstance(validation, DataLoader):
-        return LoaderRows(validation, shape, dtype, device), rows_in(validation)
+        who = "fit: data" if isinstance(validation.dataset, Share) else "fit: validation"
+        reader = Reader(who, validation, shape, dtype, device)
+        return LoaderRows(reader), rows_in(validation)
     size = max(batch_size, _VALIDATION_BATCH)
     rows = TableRows(_placed(validation, device), torch.arange(validation.rows), size, device)
     return rows, validation.rows

@@ -63,6 +63,10 @@ class Domain(abc.ABC):
         """
         return torch.eye(x.numel(), dtype=x.dtype, device=x.device)
 
+    def difference(self, x: Tensor, y: Tensor) -> Tensor:
+        """How far each number of x is from that of y, zero where both mean the same."""
+        return x - y
+
     def way_in(self, features: int, given: Domain) -> str | None:
         """What to write to get here from another domain, where one transform does it."""
         return None

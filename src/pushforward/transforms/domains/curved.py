@@ -53,6 +53,16 @@ class Angles(Domain):
         within = torch.maximum(low.abs(), high.abs()) <= 0.5 * self.period * (1.0 + SAME)
         return self.wrapped and bool(within.all())
 
+    def difference(self, x: Tensor, y: Tensor) -> Tensor:
+        """The shortest way between them, however many rounds they are apart.
+
+        Example:
+            >>> Angles(1.0).difference(torch.tensor([0.75, 3.0]), torch.tensor([-0.5, 0.0]))
+            tensor([0.2500, 0.0000])
+        """
+        way = x - y
+        return way - self.period * torch.round(way / self.period)
+
     def part(self, start: int, stop: int) -> Domain:
         """The same for some features."""
         return self

@@ -68,6 +68,12 @@ class Product(Domain):
             start += width
         return True
 
+    def difference(self, x: Tensor, y: Tensor) -> Tensor:
+        """That of each group in its own."""
+        pairs = (torch.split(numbers, self.widths, -1) for numbers in (x, y))
+        groups = zip(self.parts, *pairs, strict=True)
+        return torch.cat([part.difference(a, b) for part, a, b in groups], -1)
+
     def tangent(self, x: Tensor) -> Tensor:
         """Those of the groups, each within its own features."""
         pairs = zip(self.parts, torch.split(x, self.widths, -1), strict=True)
@@ -118,6 +124,10 @@ class PartOf(Domain):
     def bounds(self) -> tuple[Tensor, Tensor]:
         """The bounds of the whole."""
         return self.whole.bounds()
+
+    def difference(self, x: Tensor, y: Tensor) -> Tensor:
+        """That in the whole."""
+        return self.whole.difference(x, y)
 
     def tangent(self, x: Tensor) -> Tensor:
         """The directions of the whole."""
@@ -209,6 +219,11 @@ class Shaped(Domain):
     def part(self, start: int, stop: int) -> Domain | None:
         """Some numbers of the vectors."""
         return self.row.part(start, stop)
+
+    def difference(self, x: Tensor, y: Tensor) -> Tensor:
+        """That of the vectors."""
+        rows = (numbers.flatten(-self.dims) for numbers in (x, y))
+        return self.row.difference(*rows).reshape(x.shape)
 
     def tangent(self, x: Tensor) -> Tensor:
         """The directions of the vectors."""
