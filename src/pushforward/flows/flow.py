@@ -14,6 +14,7 @@ from pushforward.bases.base import draw_counts
 from pushforward.errors import ArgumentError, ContextError, InputTypeError, ShapeError
 from pushforward.flows.arrays import as_tensor
 from pushforward.flows.supports import filled, refuse_lost_mass, refuse_outside
+from pushforward.numerics.order_statistics import refuse_empty
 from pushforward.numerics.subset import some_of
 from pushforward.spec import Part
 from pushforward.transforms.base import Transform, drawing_from, weakest
@@ -308,9 +309,13 @@ class Flow(Part, nn.Module):
         """Let transform and embedding read off the data what they take from it.
 
         This sets scalings, boxes and the like, and trains nothing: ``pf.fit`` does both.
+
+        Raises:
+            DataError: there is no row, or one that has no density.
         """
         with torch.no_grad():
             x = self._data("fit", x)
+            refuse_empty("Flow.fit", x)
             refuse_outside(self.transform.domain, x)
             look = getattr(self.embed, "fit", None)
             if look is not None and context is not None:
