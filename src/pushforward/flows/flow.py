@@ -69,6 +69,8 @@ class Flow(Part, nn.Module):
             would not integrate to one: a normal base behind a sigmoid.
         ShapeError: transform and base do not fit, or x does not fit the flow.
         ContextError: a context is missing, or given to a flow that reads none.
+        InputTypeError: ``transform`` or ``base`` is none, or x holds no numbers.
+        DataError: in ``fit``, if there is no row, or one that has no density.
 
     Source: Papamakarios et al. 2021, arXiv:1912.02762
 
@@ -309,9 +311,6 @@ class Flow(Part, nn.Module):
         """Let transform and embedding read off the data what they take from it.
 
         This sets scalings, boxes and the like, and trains nothing: ``pf.fit`` does both.
-
-        Raises:
-            DataError: there is no row, or one that has no density.
         """
         with torch.no_grad():
             x = self._data("fit", x)
