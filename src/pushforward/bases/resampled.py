@@ -104,7 +104,7 @@ class Resampled(Base):
     ) -> None:
         super().__init__()
         for name, value, least in (("truncation", truncation, 2), ("samples", samples, 10)):
-            if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
+            if value < least:
                 raise ArgumentError(
                     f"Resampled: {name} is {value!r}, expected a whole number from {least} up."
                 )
