@@ -1,6 +1,9 @@
 """Public docstrings say what the signature says, and where the mathematics is from."""
 
+import ast
 import inspect
+import textwrap
+import types
 
 import pytest
 
@@ -57,9 +60,50 @@ def test_shapes_are_given(name):
 
 
 @every_part
-def test_the_cost_of_a_transform_or_map_is_given(name):
-    if name.startswith(("transforms.", "maps.")):
+def test_the_cost_of_a_transform_a_map_or_a_base_is_given(name):
+    if name.startswith(("transforms.", "maps.", "bases.")):
         assert section(PARTS[name], "Cost")
+
+
+DOORS = ("__init__", "forward", "inverse", "_forward", "_inverse", "fit", "log_prob", "rsample")
+KNOWN = [cls for name, cls in CLASSES.items() if name in CONTRACTS]  # what these refuse, all do
+
+
+def methods(cls, *names):
+    """A class's methods of these names, and those of the package's classes that it derives from."""
+    ours = [c for c in cls.__mro__ if c.__module__.startswith("pushforward.") and c not in KNOWN]
+    found = (base.__dict__.get(name) for base in ours for name in names)
+    return [one for one in found if isinstance(one, types.FunctionType)]
+
+
+def called(cls, function, node):
+    """What a call within a function leads to: methods of the class, functions of the same file."""
+    if isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == "self":
+        return methods(cls, node.func.attr)
+    other = function.__globals__.get(ast.unparse(node.func))
+    near = isinstance(other, types.FunctionType) and other.__module__ == function.__module__
+    return [other] if near else []
+
+
+def raised(cls):
+    """Errors that a class raises itself: in its methods, and in the functions of their files."""
+    errors, seen, waiting = set(), set(), methods(cls, *DOORS)
+    while waiting:
+        function = waiting.pop()
+        if function not in seen:
+            seen.add(function)
+            for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))):
+                if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+                    errors.add(ast.unparse(node.exc.func))
+                elif isinstance(node, ast.Call):
+                    waiting += called(cls, function, node)
+    return errors - {"InputTypeError"}  # of which the annotations tell
+
+
+@every_part
+def test_every_error_that_a_part_raises_is_documented(name):
+    documented_errors = " ".join(section(PARTS[name], "Raises") or [])
+    assert [error for error in raised(PARTS[name]) if error not in documented_errors] == []
 
 
 @pytest.mark.parametrize("name", [*PARTS, *RECIPES])

@@ -12,6 +12,7 @@ import pushforward
 
 ROOMS = [
     "errors",
+    "arguments",
     "spec",
     "numerics",
     "kernels",

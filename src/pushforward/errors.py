@@ -1,17 +1,18 @@
 """What can go wrong, in one place. Each class is also the built-in a caller would guess.
 
 PushforwardError
-    ShapeError          (ValueError)       a tensor does not fit the part it was given to
-    ContextError        (ValueError)       a context is missing, or given where nobody reads it
-    ArgumentError       (ValueError)       an argument has a value that cannot be used
-    InputTypeError      (TypeError)        an argument is of a kind that cannot be used
-    DataError           (ValueError)       the data cannot be used: which file, column and row
-    NotFiniteError      (ArithmeticError)  a loss, a density or a state is nan or infinite
-    InverseError        (ArithmeticError)  a numeric inverse did not converge
-    ModelFileError      (ValueError)       a model file is damaged, foreign or from a newer version
-    SpecError           (TypeError)        a part cannot be described, so it cannot be saved
-    NotFittedError      (RuntimeError)     a method was called before ``fit``
-    MissingPackageError (ImportError)      an optional package is needed, and how to get it
+    ShapeError          (ValueError)         a tensor does not fit the part it was given to
+    ContextError        (ValueError)         a context is missing, or given where nobody reads it
+    ArgumentError       (ValueError)         an argument has a value that cannot be used
+    InputTypeError      (TypeError)          an argument is of a kind that cannot be used
+    DataError           (ValueError)         the data cannot be used: which file, column and row
+    NotFiniteError      (ArithmeticError)    a loss, a density or a state is nan or infinite
+    InverseError        (ArithmeticError)    a numeric inverse did not converge
+    ModelFileError      (ValueError)         a model file is damaged, foreign or of a newer version
+    SpecError           (TypeError)          a part cannot be described, so it cannot be saved
+    NotFittedError      (RuntimeError)       a method was called before ``fit``
+    MissingFolderError  (FileNotFoundError)  a file cannot be written: its folder does not exist
+    MissingPackageError (ImportError)        an optional package is needed, and how to get it
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ __all__ = [
     "DataError",
     "InputTypeError",
     "InverseError",
+    "MissingFolderError",
     "MissingPackageError",
     "ModelFileError",
     "NotFiniteError",
@@ -74,6 +76,10 @@ class SpecError(PushforwardError, TypeError):
 
 class NotFittedError(PushforwardError, RuntimeError):
     """A method was called that needs ``fit`` first."""
+
+
+class MissingFolderError(PushforwardError, FileNotFoundError):
+    """A file cannot be written, since its folder does not exist."""
 
 
 class MissingPackageError(PushforwardError, ImportError):

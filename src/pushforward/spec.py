@@ -18,7 +18,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from pushforward.errors import ArgumentError, ModelFileError, SpecError
+from pushforward.arguments import Arguments
+from pushforward.errors import ModelFileError, SpecError
 
 __all__ = ["Part", "Reader", "Writer", "describe", "public_name"]
 
@@ -32,75 +33,33 @@ class _Remembering(abc.ABCMeta):
     """Metaclass that keeps the arguments of the outermost constructor call on the object."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        bound = _signature(cls).bind(None, *args, **kwargs)
-        arguments = dict(bound.arguments)
-        arguments.pop("self", None)
-        if cls.__module__.startswith("pushforward."):
-            check_arguments(cls.__name__, _signature(cls), arguments)
+        arguments = dict(_taken(cls).bound(args, kwargs).arguments)
         made = super().__call__(*args, **kwargs)
         # A dict hides the parts in it from nn.Module, which would register them twice.
         object.__setattr__(made, "_arguments", {"call": arguments})
         return made
 
-
-@functools.cache
-def _signature(cls: type) -> inspect.Signature:
-    return inspect.signature(cls.__init__)  # type: ignore[misc]
-
-
-# Arguments that mean the same wherever they are: a width, and numbers of things.
-_LEAST = {"features": 1, "context": 0}
-_COUNTS = frozenset(
-    {"bins", "components", "degree", "layers", "points", "polynomials", "rank", "terms", "units"}
-)
-
-_OF_THE_DEFAULT_NETWORK = frozenset({"activation", "dropout", "hidden"})
-
-
-def check_arguments(who: str, signature: inspect.Signature, arguments: Mapping[str, Any]) -> None:
-    """Refuse what every constructor and every recipe would refuse in the same words.
-
-    That is sizes that are no whole numbers, widths that no tensor can have, anything but True and
-    False for what is either (text in their place would count as True), and what only the default
-    network takes, beside another one. Sizes have the same names everywhere. What is too small for
-    one part alone that part says itself.
-    """
-    kinds = _annotations(signature)
-    for name in kinds.keys() & arguments.keys():
-        if kinds[name] == "bool" and not isinstance(arguments[name], bool):
-            raise ArgumentError(f"{who}: {name} is {arguments[name]!r}, expected True or False.")
-    for name, least in _LEAST.items():
-        value = arguments.get(name, least)
-        if isinstance(value, list | tuple) and "Sequence" in kinds.get(name, ""):
-            continue  # the shape of an event
-        if not _is_whole(value) or value < least:
-            raise ArgumentError(
-                f"{who}: {name} is {value!r}, expected a whole number from {least} up."
-            )
-    for name in sorted(_COUNTS & arguments.keys()):
-        value = arguments[name]
-        if value is not None and not isinstance(value, tuple) and not _is_whole(value):
-            raise ArgumentError(f"{who}: {name} is {value!r}, expected a whole number from 1 up.")
-    if arguments.get("network") is not None and arguments.get("kept_map") is None:
-        for name in _OF_THE_DEFAULT_NETWORK & arguments.keys():
-            raise ArgumentError(
-                f"{who}: {name} is {arguments[name]!r} beside a network, which it would not reach; "
-                f"leave one of them out."
-            )
-    hidden = arguments.get("hidden", ())
-    if not isinstance(hidden, list | tuple) or not all(map(_is_whole, hidden)):
-        raise ArgumentError(f"{who}: hidden is {hidden!r}, expected widths such as (64, 64).")
-    if any(width < 1 for width in hidden):
-        raise ArgumentError(f"{who}: hidden is {hidden!r}, expected widths of at least 1.")
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """The constructor's, which ``__call__`` would hide from ``help``."""
+        return _taken(cls).signature
 
 
 @functools.cache
-def _annotations(signature: inspect.Signature) -> dict[str, str]:
-    return {name: str(one.annotation) for name, one in signature.parameters.items()}
+def _taken(cls: type) -> Arguments:
+    """What a constructor takes; what may stand in its place is known of this package's alone."""
+    build = cls.__init__  # type: ignore[misc]
+    if build in (object.__init__, nn.Module.__init__):  # these say they take anything
+        signature = inspect.Signature()
+    else:
+        signature = _without_self(inspect.signature(build))
+    return Arguments(cls.__name__, signature, cls.__module__.startswith("pushforward."))
 
 
-def _is_whole(value: Any) -> bool:
-    return hasattr(value, "__index__") and not isinstance(value, bool | Tensor)
+def _without_self(signature: inspect.Signature) -> inspect.Signature:
+    first, *rest = signature.parameters.values()
+    keep = [first] if first.kind is first.VAR_POSITIONAL else []
+    return signature.replace(parameters=[*keep, *rest], return_annotation=signature.empty)
 
 
 class Part(metaclass=_Remembering):
@@ -311,10 +270,10 @@ def _call(cls: type, arguments: dict[str, Any]) -> Any:
     """Call a constructor with its arguments by name, and its ``*args`` where it has them."""
     positional: list[Any] = []
     keywords: dict[str, Any] = {}
-    taken = inspect.signature(cls.__init__).parameters  # type: ignore[misc]
+    taken = inspect.signature(cls).parameters
     try:
         for name, parameter in taken.items():
-            if name == "self" or name not in arguments:
+            if name not in arguments:
                 continue
             if parameter.kind is parameter.VAR_POSITIONAL:
                 positional.extend(arguments[name])

@@ -12,8 +12,9 @@ from torch.testing import assert_close
 import pushforward as pf
 import pushforward.bases
 from pushforward import bases
+from pushforward import transforms as T
 from pushforward.bases.wrapped import WrappedTransform
-from pushforward.errors import ArgumentError, ShapeError
+from pushforward.errors import ArgumentError, InputTypeError, ShapeError
 
 ONES = torch.ones(2)
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -221,6 +222,24 @@ def test_a_distribution_has_no_density_outside_its_support():
             ArgumentError,
             "expected 1 positive numbers",
         ),
+        *(
+            (
+                lambda weights=weights: bases.Mixture(*[bases.Normal(1)] * 2, weights=weights),
+                ArgumentError,
+                "Mixture: weights are .*, expected 2 positive numbers",
+            )
+            for weights in ([math.inf, 1.0], [[1.0, 1.0]] * 2, 1.0, ["a", "b"], torch.ones(3))
+        ),
+        (
+            lambda: bases.Mixture([bases.Normal(2), bases.Normal(2)]),
+            InputTypeError,
+            r"Mixture: got a list, expected bases; write Mixture\(a, b\) rather than Mixture\(\[a,",
+        ),
+        (
+            lambda: bases.Mixture(T.LU(2)),
+            InputTypeError,
+            "Mixture: got a LU, expected bases, or flows",
+        ),
     ],
 )
 def test_arguments_that_cannot_be_are_refused(build, kind, says):
@@ -230,8 +249,6 @@ def test_arguments_that_cannot_be_are_refused(build, kind, says):
 
 def test_discrete_distributions_and_strangers_are_refused():
     from torch.distributions import Poisson
-
-    from pushforward.errors import InputTypeError
 
     with pytest.raises(ArgumentError, match="Poisson, which is discrete"):
         bases.as_base(Poisson(torch.ones(2)))

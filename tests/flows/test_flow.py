@@ -15,7 +15,13 @@ from torch.testing import assert_close
 import pushforward as pf
 from pushforward import Flow, bases, flows, maps
 from pushforward import transforms as T
-from pushforward.errors import ArgumentError, ContextError, InputTypeError, ShapeError
+from pushforward.errors import (
+    ArgumentError,
+    ContextError,
+    DataError,
+    InputTypeError,
+    ShapeError,
+)
 from pushforward.networks import MLP
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -126,6 +132,13 @@ def test_the_embedding_is_applied_once_and_trained():
     log_p.sum().backward()
     assert all(bool(p.grad.any()) for p in flow.embed.parameters())
     assert flow.sample(2, torch.randn(4, 5)).shape == (2, 4, 2)
+
+
+def test_a_table_without_rows_fits_nothing():
+    for flow in (pf.flows.nsf(2), pf.flows.mixture_nsf(2), Flow(T.LU(2), bases.Normal(2))):
+        with pytest.raises(DataError) as caught:
+            flow.fit(torch.zeros(0, 2))
+        assert str(caught.value) == "Flow.fit: x has no rows, expected at least 1."
 
 
 def test_parts_that_do_not_fit_are_refused():

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 import pushforward as pf
 from pushforward import Flow, bases, flows, maps
 from pushforward import transforms as T
-from pushforward.errors import InputTypeError, ModelFileError, SpecError
+from pushforward.errors import InputTypeError, MissingFolderError, ModelFileError, SpecError
 from pushforward.flows.saving import FORMAT, _digest
 from pushforward.spec import describe, dumps
 from pushforward.transforms import Transform
@@ -345,6 +345,15 @@ def test_an_accident_leaves_the_old_file(file, tmp_path, monkeypatch):
         pf.save(small(seed=1), file)
     assert file.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == [file.name]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    path = tmp_path / "nowhere" / "flow.safetensors"
+    says = f"pf.save: {path}: the folder {path.parent} does not exist; make it first."
+    for kind in (MissingFolderError, FileNotFoundError):
+        with pytest.raises(kind) as caught:
+            pf.save(small(), path)
+        assert str(caught.value) == says
 
 
 @pytest.mark.parametrize("accident", [KeyboardInterrupt, SystemExit, OSError])

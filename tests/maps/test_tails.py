@@ -119,11 +119,12 @@ def test_it_is_one_graph(cls, direction):
     ("make", "says"),
     [
         (lambda: SinhArcsinh(power=1.0), "SinhArcsinh: power is 1.0, expected a number above 1"),
+        (lambda: SinhArcsinh(power=torch.inf), "SinhArcsinh: power is inf, expected a number abo"),
         (lambda: SinhArcsinh(bound=0.0), "SinhArcsinh: bound is 0.0, expected a positive number"),
         (lambda: YeoJohnson(reach=1.0), "YeoJohnson: reach is 1.0, expected .* between 0 and 1"),
         (lambda: YeoJohnson(bound=-1.0), "YeoJohnson: bound is -1.0, expected a positive number"),
     ],
-    ids=["power", "scale", "reach", "bound"],
+    ids=["power", "infinite", "scale", "reach", "bound"],
 )
 def test_arguments_that_cannot_be_are_refused(make, says):
     with pytest.raises(ArgumentError, match=says):

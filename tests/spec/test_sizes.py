@@ -4,6 +4,7 @@ import re
 
 import numpy
 import pytest
+import torch
 
 import pushforward as pf
 from pushforward import bases, maps, networks
@@ -67,11 +68,50 @@ def test_widths_that_cannot_be_are_named(name, hidden):
         lambda: maps.DeepSigmoidal(units=1.5),
         lambda: T.LowRank(3, rank=1.5),
         lambda: pf.flows.nsf(2, layers=1.5),
+        lambda: pf.flows.nsf(2, layers=None),
+        lambda: pf.flows.nsf(2, bins=(3,)),
     ],
 )
 def test_numbers_of_things_are_whole(build):
     with pytest.raises(ArgumentError, match="expected a whole number from 1 up"):
         build()
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda value: pf.flows.residual(2, coefficient=value),
+        lambda value: T.Coupling(2, map=maps.Affine(), dropout=value),
+        lambda value: maps.Affine(bound=value),
+        lambda value: T.Circle(2, period=value),
+    ],
+    ids=["residual", "Coupling", "Affine", "Circle"],
+)
+@pytest.mark.parametrize("value", ["a", "1", None, True, [0.5], torch.ones(2)], ids=repr)
+def test_what_is_a_number_is_nothing_else(build, value):
+    with pytest.raises(ArgumentError, match=r" is .*, expected a number\."):
+        build(value)
+
+
+def test_numbers_of_other_libraries_will_do():
+    for three in (3, numpy.float32(3), torch.tensor(3.0)):
+        assert maps.Affine(bound=three).bound == 3.0
+
+
+@pytest.mark.parametrize("value", ["a", None, [0.0, "a"]], ids=repr)
+def test_what_may_be_a_tensor_is_no_text(value):
+    with pytest.raises(ArgumentError, match=r"Normal: loc is .*, expected a number or a tensor\."):
+        bases.Normal(2, loc=value)
+
+
+@pytest.mark.parametrize("seed", ["x", 1.5, True, 2**64, -(2**63) - 1], ids=repr)
+def test_seeds_are_whole_numbers_that_torch_takes(seed):
+    with pytest.raises(ArgumentError, match=r"seed is .*, expected a whole number of at most 64 b"):
+        pf.flows.nsf(2, seed=seed)
+    with pytest.raises(ArgumentError, match=r"Permutation: seed is .*, expected a whole number of"):
+        T.Permutation(2, seed=seed)
+    for taken in (None, 0, numpy.int64(3), -(2**63), 2**64 - 1):
+        pf.flows.realnvp(2, layers=1, hidden=(4,), seed=taken)
 
 
 def test_whole_numbers_of_numpy_will_do():

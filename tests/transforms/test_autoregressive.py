@@ -140,7 +140,10 @@ def test_a_cycle_is_named():
     [
         ([[False, True]], r"\(1, 2\) of torch.bool"),
         ([[0, 0], [1, 0]], r"\(2, 2\) of torch.int64"),
-        ([[False], [True, False]], "a ragged list"),
+        ([[False], [True, False]], r"\[\[False\], \[True, False\]\]"),
+        (3, "3"),
+        ([True, False], r"\[True, False\]"),
+        ([["a", "b"]] * 2, r"\[\['a', 'b'\], \['a', 'b'\]\]"),
         (torch.zeros(3, 3, dtype=torch.bool), r"\(3, 3\) of torch.bool"),
     ],
     ids=str,
@@ -156,7 +159,7 @@ def test_an_order_beside_an_adjacency_is_refused():
 
 
 @pytest.mark.parametrize("kind", [T.BlockAutoregressive, lambda n, order: masked(n, order)])
-@pytest.mark.parametrize("order", [[0, 0], [1, 2], [0], [0.0, 1.7]], ids=str)
+@pytest.mark.parametrize("order", [[0, 0], [1, 2], [0], [0.0, 1.7], 2, torch.tensor(2)], ids=str)
 def test_what_is_no_order_is_refused(kind, order):
     with pytest.raises(ArgumentError, match=r"utoregressive: order is .* a permutation of 0 … 1"):
         kind(2, order=order)
@@ -164,6 +167,12 @@ def test_what_is_no_order_is_refused(kind, order):
 
 def masked(features, order):
     return T.Autoregressive(features, map=maps.Affine(), order=order)
+
+
+def test_a_graph_may_be_a_list_of_tensors():
+    rows = list(torch.tensor([[False, True], [False, False]]))
+    step = T.Autoregressive(2, map=maps.Affine(), adjacency=rows)
+    assert step.places.tolist() == [1, 0]
 
 
 def test_a_graph_given_as_lists_is_saved(tmp_path):

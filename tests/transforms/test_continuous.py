@@ -400,6 +400,7 @@ def test_a_penalty_on_what_has_no_path_is_refused():
         ({"solver": "rk45"}, "solver is 'rk45', expected one of dopri5, bosh3, rk4, midpoint"),
         ({"solver": "rk4"}, "solver 'rk4' cannot choose its steps; write steps=20, or take"),
         ({"steps": 0}, "steps is 0, expected at least 1"),
+        ({"steps": 2.5}, "steps is 2.5, expected a whole number, or None"),
         ({"tolerance": 0.0}, "tolerance is 0.0, expected a number between 0 and 1"),
         ({"tolerance": 1e-3, "steps": 4}, "a tolerance and a number of steps; leave one"),
         ({"gradient": "adjoint", "steps": 4}, 'gradient="adjoint" chooses its steps by'),

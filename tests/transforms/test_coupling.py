@@ -3,12 +3,13 @@
 import pytest
 import torch
 from tests.transforms.cases import scatter
+from torch import nn
 from torch.testing import assert_close
 
 import pushforward as pf
 from pushforward import Flow, bases, maps
 from pushforward import transforms as T
-from pushforward.errors import ArgumentError, ShapeError
+from pushforward.errors import ArgumentError, InputTypeError, ShapeError
 from pushforward.transforms.coupling import keeps
 
 EVENTS = [1, 2, 7, (3,), (2, 3), (3, 4, 5)]
@@ -229,3 +230,71 @@ def test_a_kept_map_makes_one_coupling_move_everything():
         with torch.no_grad():
             found.append(-float(flow.log_prob(x).mean()))
     assert found[1] < found[0] - 0.3
+
+
+# ---------------------------------------------------------------- networks of one's own
+
+KEEP = keeps.checkerboard((1, 4, 4))
+
+
+def coupled(network, **more):
+    return T.Coupling(3, map=maps.Affine(), network=network, **more)
+
+
+def pictured(network):
+    return T.ImageCoupling((1, 4, 4), map=maps.Affine(), keep=KEEP, network=network)
+
+
+TAKE_NETWORKS = {
+    "Coupling": coupled,
+    "ImageCoupling": pictured,
+    "Continuous": lambda network: T.Continuous(3, network=network),
+    "Resampled": lambda network: bases.Resampled(bases.Normal(3), network),
+}
+
+
+@pytest.mark.parametrize("given", [5, nn.Linear(1, 4), "MLP"], ids=str)
+@pytest.mark.parametrize("who", TAKE_NETWORKS)
+def test_what_makes_no_network_is_refused(who, given):
+    says = rf"{who}: network is a \w+, expected a function of \(inputs, outputs\) that gives a net"
+    with pytest.raises(InputTypeError, match=says):
+        TAKE_NETWORKS[who](given)
+
+
+@pytest.mark.parametrize("who", TAKE_NETWORKS)
+def test_what_a_network_is_made_of_gives_one(who):
+    with pytest.raises(
+        InputTypeError, match=rf"{who}: network\(\d, \d\) gives a int, expected a m"
+    ):
+        TAKE_NETWORKS[who](lambda inputs, outputs: outputs)
+
+
+@pytest.mark.parametrize("who", ["Coupling", "Continuous", "Resampled"])
+def test_a_network_of_another_width_is_named_with_both(who):
+    part = TAKE_NETWORKS[who](lambda inputs, outputs: nn.Linear(inputs, outputs + 1))
+    came, wanted = {"Coupling": (5, 4), "Continuous": (4, 3), "Resampled": (2, 1)}[who]
+    says = rf"{who}: the network, Linear, gives shape \(\d+, {came}\), expected \(\d+, {wanted}\); "
+    with pytest.raises(ShapeError, match=says):
+        (part.log_prob if who == "Resampled" else part)(torch.zeros(5, 3))
+
+
+def test_a_network_of_images_of_another_size_is_named():
+    step = pictured(lambda inputs, outputs: nn.Conv2d(inputs, outputs, 3))
+    with pytest.raises(
+        ShapeError, match=r"Conv2d, gives shape \(5, 2, 2, 2\), expected \(5, 2, 4, 4\)"
+    ):
+        step(torch.zeros(5, 1, 4, 4))
+
+
+def test_a_network_that_gives_no_tensor_is_named():
+    with pytest.raises(
+        InputTypeError, match="Coupling: the network, LSTM, gives a tuple, expected"
+    ):
+        coupled(nn.LSTM)(torch.zeros(5, 3))
+
+
+def test_the_recipe_takes_another_network():
+    flow = pf.flows.coupling(2, layers=2, network=nn.Linear)
+    assert flow.log_prob(torch.zeros(5, 2)).shape == (5,)
+    with pytest.raises(ArgumentError, match=r"hidden is .* beside a network"):
+        pf.flows.coupling(2, network=nn.Linear, hidden=(8,))

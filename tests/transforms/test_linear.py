@@ -416,6 +416,7 @@ def test_a_kernel_by_lu_is_never_singular(far):
         (lambda: T.Standardize(0), "Standardize: features is 0, expected a whole number from 1"),
         (lambda: T.Reverse(True), "Reverse: features is True, expected a whole number from 1 up."),
         (lambda: T.Permutation(0), "Permutation: features is 0, expected a whole number from 1"),
+        (lambda: T.Permutation(3, order=3), "Permutation: order is 3, expected a permutation of 0"),
         (lambda: T.LowRank(3, 0), "LowRank: rank is 0, expected a whole number from 1 up."),
         (
             lambda: T.LowRank(3, 4),

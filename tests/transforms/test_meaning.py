@@ -142,6 +142,34 @@ def test_columns_that_carry_no_density_are_named(kind):
         kind(2).double().fit(x)
 
 
+LOOKING = {
+    "Standardize": lambda: T.Standardize(2),
+    "ActNorm": lambda: T.ActNorm(2),
+    "Circle": lambda: T.Circle(2),
+    "Interp": lambda: T.Interp(2),
+    "RationalQuadratic": lambda: T.Coupling(2, map=maps.RationalQuadratic()),
+    "SumOfSquares": lambda: T.Elementwise(2, map=maps.SumOfSquares()),
+    "GeneralizedPareto": lambda: T.Elementwise(2, map=maps.GeneralizedPareto()),
+}
+
+
+@pytest.mark.parametrize("name", LOOKING)
+def test_a_table_without_rows_is_said_to_have_none(name):
+    with pytest.raises(DataError) as caught:
+        T.Compose(LOOKING[name](), T.Diagonal(2)).fit(torch.zeros(0, 2))
+    assert str(caught.value) == f"{name}.fit: x has no rows, expected at least 1."
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize("name", ["RationalQuadratic", "SumOfSquares", "GeneralizedPareto"])
+def test_maps_set_no_box_by_what_is_not_finite(name, bad):
+    x = torch.randn(50, 2)
+    x[:5, 1] = bad
+    says = f"{name}.fit: column 1 of x holds values that are not finite"
+    with pytest.raises(DataError, match=says):
+        T.Elementwise(2, map=getattr(maps, name)()).fit(x)
+
+
 def test_a_coupling_moves_by_what_stays():
     keep = [True, False, False, True]
     step = drawn(T.Coupling(4, map=maps.Affine(), keep=keep, hidden=(16,)))

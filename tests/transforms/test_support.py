@@ -579,6 +579,10 @@ REFUSED = {
         lambda: T.Interp(1, low=0.0, high=1.0, values=torch.tensor([0.5, 1.0])),
         "values do not increase within",
     ),
+    "one number": (
+        lambda: T.Interp(1, low=0.0, high=1.0, values=torch.tensor(0.5)),
+        r"values is one number, expected \(bins \+ 1,\) or",
+    ),
     "two sizes": (
         lambda: T.Interp(1, bins=3, low=0.0, high=1.0, values=torch.tensor([0.1, 0.2])),
         "bins is 3 and values has 2 knots; leave bins out",

@@ -33,6 +33,9 @@ class Logistic(LocationScale):
         ArgumentError: a scale that is not positive, or a wrong length.
         ContextError: no context for a base that reads one.
 
+    Cost: a few elementwise operations a number, for a density or a draw; with a context one network
+        call a row.
+
     Source: Dinh, Krueger, Bengio 2014, arXiv:1410.8516 sec. 3.4
 
     Example:

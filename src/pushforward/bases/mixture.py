@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.bases.base import Base, draw_components, sampled_shape
-from pushforward.errors import ArgumentError, ShapeError
+from pushforward.errors import ArgumentError, InputTypeError, ShapeError
 from pushforward.networks.mlp import MLP
 from pushforward.numerics.conditioning import reach
 from pushforward.transforms.base import admit_context, weakest
@@ -38,7 +38,8 @@ class Mixture(Base):
         z: ``(*batch, *event_shape)``; context: ``(*batch, context)``; log_prob: ``(*batch,)``, nats
 
     Raises:
-        ArgumentError: no component, or weights that are not positive.
+        ArgumentError: no component, or weights that are not one positive number for each.
+        InputTypeError: a component that is no base and no flow.
         ShapeError: components of different event shapes, or contexts of different widths.
         ContextError: no context for a mixture that reads one.
 
@@ -66,6 +67,9 @@ class Mixture(Base):
         super().__init__()
         if not components:
             raise ArgumentError("Mixture: got no component, expected at least one.")
+        for part in components:
+            if not (isinstance(part, nn.Module) and hasattr(part, "log_prob")):
+                raise InputTypeError(_no_base(part))
         shapes = [tuple(component.event_shape) for component in components]
         if len(set(shapes)) > 1:
             raise ShapeError(f"Mixture: the components have event shapes {shapes}, expected one.")
@@ -75,12 +79,7 @@ class Mixture(Base):
             raise ShapeError(f"Mixture: the parts read contexts of widths {widths}, expected one.")
         self.context = widths[0] if widths else 0
         self.components = nn.ModuleList(components)
-        share = torch.ones(len(components)) if weights is None else torch.as_tensor(weights)
-        if len(share) != len(components) or not bool((share > 0).all()):
-            raise ArgumentError(
-                f"Mixture: weights are {share.tolist()}, expected {len(components)} "
-                f"positive numbers."
-            )
+        share = _shares([1.0] * len(components) if weights is None else weights, len(components))
         logits = (share / share.sum()).log().to(torch.get_default_dtype())
         if learn:
             self.logits = nn.Parameter(logits)
@@ -165,3 +164,24 @@ class Mixture(Base):
         ]
         index = which.reshape(1, *batch, *(1 for _ in self.event_shape)).expand(1, *shape)
         return torch.stack(draws).gather(0, index)[0]
+
+
+def _shares(weights: Any, components: int) -> Tensor:
+    """The weights, one for each component, checked."""
+    try:
+        share = torch.as_tensor(weights)
+        fits = share.shape == (components,) and bool((share.isfinite() & (share > 0)).all())
+    except (TypeError, ValueError, RuntimeError):  # no numbers at all, or ragged lists of them
+        fits = False
+    if not fits:
+        shown = weights.tolist() if isinstance(weights, Tensor) else weights
+        raise ArgumentError(
+            f"Mixture: weights are {shown!r:.80}, expected {components} positive numbers."
+        )
+    return share
+
+
+def _no_base(part: Any) -> str:
+    several = isinstance(part, list | tuple)
+    hint = "; write Mixture(a, b) rather than Mixture([a, b])" if several else ", or flows"
+    return f"Mixture: got a {type(part).__name__}, expected bases{hint}."

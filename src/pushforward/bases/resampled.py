@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pushforward.bases.base import Base, sampled_shape
 from pushforward.bases.wrapped import as_base
 from pushforward.errors import ArgumentError, ShapeError
+from pushforward.networks.given import made_network, shaped_output
 from pushforward.networks.mlp import MLP
 from pushforward.numerics.conditioning import reach
 from pushforward.transforms.base import current_generator, weakest
@@ -72,7 +73,9 @@ class Resampled(Base):
 
     Raises:
         ArgumentError: a truncation below 2, fewer than 10 samples, or a base with a context.
-        ShapeError: a base whose events are no vectors.
+        ShapeError: a base whose events are no vectors; when called: the network gives another
+            width than was asked for.
+        InputTypeError: ``network`` is no function that gives a network.
 
     Cost: a density one call of the network a row, and, until ``settle()``, one for each of
         ``samples``; a draw about 1 / Z calls, at most T. Gradients of draws reach the proposal,
@@ -102,7 +105,7 @@ class Resampled(Base):
     ) -> None:
         super().__init__()
         for name, value, least in (("truncation", truncation, 2), ("samples", samples, 10)):
-            if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
+            if value < least:
                 raise ArgumentError(
                     f"Resampled: {name} is {value!r}, expected a whole number from {least} up."
                 )
@@ -119,9 +122,12 @@ class Resampled(Base):
             )
         self.base = base
         self.truncation, self.samples = operator.index(truncation), operator.index(samples)
-        make = MLP if network is None else network
         width = self.event_shape[0]
-        self.network = MLP(width, 1, hidden) if network is None else make(width, 1)
+        self.network = (
+            MLP(width, 1, hidden)
+            if network is None
+            else made_network("Resampled", network, width, 1)
+        )
         self.register_buffer("kept", torch.zeros(3))
         self.settled: Normalizer | None = None
 
@@ -218,7 +224,9 @@ class Resampled(Base):
 
     def _log_chance(self, z: Tensor) -> Tensor:
         """``log a(z)``, ``(*batch,)``."""
-        logit = self.network(reach(z)).squeeze(-1).to(z.dtype)
+        given = self.network(reach(z))
+        logit = shaped_output("Resampled", self.network, given, (*z.shape[:-1], 1))
+        logit = logit.squeeze(-1).to(z.dtype)
         return nn.functional.logsigmoid(_BOUND * torch.tanh(logit / _BOUND))
 
     def _log_z(self) -> Tensor:

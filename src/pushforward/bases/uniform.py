@@ -27,6 +27,8 @@ class Uniform(Base):
     Raises:
         ArgumentError: an upper end that is not above its lower end.
 
+    Cost: two comparisons a number for a density, one product for a draw.
+
     Source: none
 
     Example:

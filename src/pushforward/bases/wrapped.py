@@ -104,6 +104,8 @@ class Wrapped(Base, _Held):
     Raises:
         ArgumentError: a name that ``torch.distributions`` does not have, or a discrete one.
 
+    Cost: what the distribution of PyTorch costs, which is built anew at each call.
+
     Source: none
 
     Example:

@@ -15,6 +15,7 @@ from pushforward.bases.base import draw_counts
 from pushforward.errors import ArgumentError, ContextError, InputTypeError, ShapeError
 from pushforward.flows.arrays import as_tensor
 from pushforward.flows.supports import origin, refuse_lost_mass, refuse_outside
+from pushforward.numerics.order_statistics import refuse_empty
 from pushforward.numerics.subset import some_of
 from pushforward.spec import Part
 from pushforward.transforms.base import Transform, drawing_from, weakest
@@ -69,6 +70,8 @@ class Flow(Part, nn.Module):
             would not integrate to one: a normal base behind a sigmoid.
         ShapeError: transform and base do not fit, or x does not fit the flow.
         ContextError: a context is missing, or given to a flow that reads none.
+        InputTypeError: ``transform`` or ``base`` is none, or x holds no numbers.
+        DataError: in ``fit``, if there is no row, or one that has no density.
 
     Source: Papamakarios et al. 2021, arXiv:1912.02762
 
@@ -310,6 +313,7 @@ class Flow(Part, nn.Module):
         """
         with torch.no_grad():
             x = self._data("fit", x)
+            refuse_empty("Flow.fit", x)
             refuse_outside("Flow.fit: x", self.transform.domain, x)
             look = getattr(self.embed, "fit", None)
             if look is not None and context is not None:

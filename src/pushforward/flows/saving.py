@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 import pushforward
-from pushforward.errors import InputTypeError, ModelFileError, SpecError
+from pushforward.errors import InputTypeError, MissingFolderError, ModelFileError, SpecError
 from pushforward.spec import Part, Reader, Writer, dumps, public_name
 from pushforward.transforms.influence import ConnectivityWarning
 
@@ -48,6 +48,7 @@ def save(part: Any, path: str | os.PathLike[str]) -> Path:
     Raises:
         InputTypeError: the object is no part of this library.
         SpecError: it holds something that cannot be written down (a lambda, a foreign module).
+        MissingFolderError: the folder of the file does not exist.
         OSError: the file cannot be written.
 
     Example:
@@ -167,6 +168,10 @@ def write_tensors(
     from safetensors.torch import save_file
 
     path = Path(path)
+    if not path.parent.is_dir():
+        raise MissingFolderError(
+            f"pf.save: {path}: the folder {path.parent} does not exist; make it first."
+        )
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     os.close(handle)
     try:

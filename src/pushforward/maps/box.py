@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pushforward.errors import ArgumentError, ShapeError
 from pushforward.maps.base import Map
-from pushforward.numerics.order_statistics import central_range
+from pushforward.numerics.order_statistics import central_range, refuse_empty, refuse_not_finite
 
 __all__ = ["Boxed"]
 
@@ -56,8 +56,11 @@ class Boxed(Map):
                 f"{type(self).__name__}.fit: x has {x.shape[-1]} features, the map is bound to "
                 f"{self.low.numel()}; call bind({x.shape[-1]}) first."
             )
+        who = f"{type(self).__name__}.fit"
+        refuse_empty(who, x)
         low, high = central_range(x, _SHARE)
         half = torch.maximum(low.abs(), high.abs()) * _MARGIN
+        refuse_not_finite(who, half)
         half = torch.where(half > 0, half, torch.ones_like(half))
         self.low.copy_(-half)
         self.high.copy_(half)

@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from pushforward.errors import ArgumentError, DataError, ShapeError
+from pushforward.errors import ArgumentError, ShapeError
 from pushforward.maps.base import Map
-from pushforward.numerics.order_statistics import quantiles
+from pushforward.numerics.order_statistics import quantiles, refuse_empty, refuse_not_finite
 from pushforward.numerics.tails.hill import hill
 from pushforward.numerics.tails.normal import log_hazard, rarity, rarity_inverse
 
@@ -55,7 +55,7 @@ class GeneralizedPareto(Map):
     Raises:
         ArgumentError: ``tail`` is not positive.
         ShapeError: in ``fit``, a number of features that the map is not bound to.
-        DataError: in ``fit``, if a column holds values that are not finite.
+        DataError: in ``fit``, if there is no row or a column holds values that are not finite.
 
     Cost: about thirty elementwise operations in either direction; exact. Beyond |x| of about
         ``exp(50)`` scales a line goes on, so that every number has an image and an origin.
@@ -104,6 +104,7 @@ class GeneralizedPareto(Map):
                 f"GeneralizedPareto.fit: x has {x.shape[-1]} features, the map is bound to "
                 f"{self.loc.numel()}; call bind({x.shape[-1]}) first."
             )
+        refuse_empty("GeneralizedPareto.fit", x)
         shares = torch.tensor([_FAR, 0.5, 1.0 - _FAR], dtype=torch.float64)
         low, median, high = quantiles(x, shares)
         if self.tail is None:
@@ -112,11 +113,7 @@ class GeneralizedPareto(Map):
         # as far in scales as an equally rare normal number is by the map
         scales = torch.expm1(-math.log(2.0 * _FAR) * tails) / tails
         scale = (torch.stack((median - low, high - median), -1) / scales).mean(-1)
-        for i, known in enumerate((median + scale).isfinite().tolist()):
-            if not known:
-                raise DataError(
-                    f"GeneralizedPareto.fit: column {i} of x holds values that are not finite."
-                )
+        refuse_not_finite("GeneralizedPareto.fit", median + scale)
         self.loc.copy_(median)
         self.scale.copy_(torch.where(scale > 0, scale, torch.ones_like(scale)))
         return self

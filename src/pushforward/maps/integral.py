@@ -39,9 +39,11 @@ class Integral(BoxedNumericMap):
 
     Raises:
         ArgumentError: units below 1, points below 2.
+        ShapeError: in ``fit``, a number of features that the map is not bound to.
+        DataError: in ``fit``, if there is no row, or a column holds values that are not finite.
 
     Cost: forward ``units * points`` sigmoids, and as many numbers kept for the gradient; inverse
-    numeric: forward about ten times. Exact but for the error of the quadrature.
+        numeric: forward about ten times. Exact but for the error of the quadrature.
 
     Source: Wehenkel, Louppe 2019, arXiv:1908.05164.
         Differs: the network is one of each number, all of it in raw, rather than one that is shared

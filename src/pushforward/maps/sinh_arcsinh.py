@@ -53,7 +53,7 @@ class SinhArcsinh(Map):
 
     def __init__(self, power: float = 2.0, bound: float = 3.0) -> None:
         super().__init__()
-        if not power > 1:
+        if not 1.0 < power < math.inf:
             raise ArgumentError(f"SinhArcsinh: power is {power}, expected a number above 1.")
         if not 0.0 < bound < math.inf:
             raise ArgumentError(f"SinhArcsinh: bound is {bound}, expected a positive number.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,12 +67,13 @@ def permutation(who: str, features: int, order: Sequence[int] | Tensor) -> Tenso
         >>> permutation("", 3, [2, 0, 1])
         tensor([2, 0, 1])
     """
-    given = order.tolist() if isinstance(order, Tensor) else list(order)
-    if not all(hasattr(i, "__index__") for i in given) or sorted(given) != list(range(features)):
+    given: Any = order.tolist() if isinstance(order, Tensor) else order
+    places = list(given) if isinstance(given, Iterable) else []
+    if not all(hasattr(i, "__index__") for i in places) or sorted(places) != list(range(features)):
         raise ArgumentError(
-            f"{who}: order is {given}, expected a permutation of 0 … {features - 1}."
+            f"{who}: order is {given!r}, expected a permutation of 0 … {features - 1}."
         )
-    return torch.tensor([int(i) for i in given], dtype=torch.long)
+    return torch.tensor([int(i) for i in places], dtype=torch.long)
 
 
 def chained(patterns: Iterable[Tensor | None]) -> Tensor | None:
@@ -124,10 +127,11 @@ def _table(who: str, features: int, adjacency: Sequence[Sequence[bool]] | Tensor
     given: Tensor | None = None
     if isinstance(adjacency, Tensor):
         given = adjacency.detach().cpu()
-    elif len({len(row) for row in adjacency}) == 1:
-        given = torch.tensor([list(row) for row in adjacency])
+    else:
+        with suppress(TypeError, ValueError):  # no rows, no numbers, or rows of different lengths
+            given = torch.tensor([list(row) for row in adjacency])
     if given is None or given.shape != (features, features) or given.dtype != torch.bool:
-        came = "a ragged list" if given is None else f"{tuple(given.shape)} of {given.dtype}"
+        came = f"{adjacency!r:.40}" if given is None else f"{tuple(given.shape)} of {given.dtype}"
         raise ShapeError(
             f"{who}: adjacency is {came}, expected ({features}, {features}) of booleans, "
             f"adjacency[i][j] True where feature i may depend on feature j."

@@ -30,6 +30,9 @@ class Elementwise(Moving):
     Shapes:
         x, z: ``(*batch, features)``; context: ``(*batch, context)``; logdet: ``(*batch,)``
 
+    Raises:
+        InputTypeError: ``map`` is no map.
+
     Cost: one call of the map in either direction.
 
     Source: none

@@ -65,12 +65,9 @@ def coupling(
     """
     check_layers("coupling", layers)
     chosen = maps.RationalQuadratic() if map is None else map
-    networks = {
-        "hidden": hidden,
-        "network": network,
-        "activation": activation,
-        "dropout": dropout,
-    }
+    networks: dict[str, Any] = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    if network is not None:
+        networks = {"network": network}
     steps = couplings(features, context, chosen, layers, **networks)
     return assemble(features, context, mixed(features, steps, mix), start, base)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import operator
@@ -12,9 +11,10 @@ from typing import Any, TypeVar
 
 import torch
 
+from pushforward.arguments import Arguments, did_you_mean
 from pushforward.errors import ArgumentError, SpecError
 from pushforward.flows.flow import Flow
-from pushforward.spec import Writer, check_arguments
+from pushforward.spec import Writer
 
 __all__ = ["RECIPES", "Recipe", "find", "learning_rate", "recipe"]
 
@@ -61,12 +61,11 @@ def recipe(
     """Register a function as a recipe: its flow remembers name, arguments and seed."""
 
     def register(build: F) -> F:
-        signature = inspect.signature(build)
+        takes = Arguments(f"pf.flows.{build.__name__}", inspect.signature(build))
 
         @functools.wraps(build)
         def made(*args: Any, **kwargs: Any) -> Flow:
-            bound = signature.bind(*args, **kwargs)
-            check_arguments(f"pf.flows.{build.__name__}", signature, bound.arguments)
+            bound = takes.bound(args, kwargs)
             for name, value in bound.arguments.items():
                 bound.arguments[name] = _as_python(value)  # a file knows no numbers of NumPy
             seed = bound.arguments.get("seed")
@@ -124,8 +123,7 @@ def find(name: str) -> Recipe:
     """
     if name in RECIPES:
         return RECIPES[name]
-    near = difflib.get_close_matches(name, RECIPES, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
     raise ArgumentError(
-        f"There is no recipe {name!r}.{hint} The recipes are {', '.join(sorted(RECIPES))}."
+        f"There is no recipe {name!r}.{did_you_mean(name, RECIPES)} The recipes are "
+        f"{', '.join(sorted(RECIPES))}."
     )

@@ -37,6 +37,8 @@ class Bernstein(BoxedNumericMap):
 
     Raises:
         ArgumentError: degree outside 1 … 60, ``min_slope`` outside (0, 1).
+        ShapeError: in ``fit``, a number of features that the map is not bound to.
+        DataError: in ``fit``, if there is no row, or a column holds values that are not finite.
 
     Cost: forward about ``6 * degree`` multiplications, exact. Inverse numeric: forward about ten
     times.

@@ -38,6 +38,8 @@ class SumOfSquares(BoxedNumericMap):
     Raises:
         ArgumentError: degree below 1, polynomials below 1 or above ``degree + 1``, ``min_slope``
             outside (0, 1).
+        ShapeError: in ``fit``, a number of features that the map is not bound to.
+        DataError: in ``fit``, if there is no row, or a column holds values that are not finite.
 
     Cost: forward ``polynomials * (degree + 1) ** 2`` multiplications, exact. Inverse numeric:
     forward about ten times.

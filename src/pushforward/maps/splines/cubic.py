@@ -44,6 +44,8 @@ class Cubic(Spline):
     Raises:
         ArgumentError: bins below 1, an unknown kind of tails, circular tails without a box, minima
             that do not fit the box.
+        ShapeError: in ``fit``, a number of features that the map is not bound to.
+        DataError: in ``fit``, if there is no row, or a column holds values that are not finite.
 
     Cost: a few dozen elementwise operations forward, about a hundred in the inverse, a cubic root
         and two Newton steps; exact. Derivatives of the inverse are right up to the third.

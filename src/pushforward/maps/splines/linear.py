@@ -34,6 +34,8 @@ class Linear(Spline):
     Raises:
         ArgumentError: bins below 1, an unknown kind of tails, circular tails without a box, a
             minimum that does not fit the box.
+        ShapeError: in ``fit``, a number of features that the map is not bound to.
+        DataError: in ``fit``, if there is no row, or a column holds values that are not finite.
 
     Cost: about ten elementwise operations in either direction; exact.
 

@@ -39,6 +39,8 @@ class LinearRational(Spline):
     Raises:
         ArgumentError: bins below 1, an unknown kind of tails, circular tails without a box, minima
             that do not fit the box.
+        ShapeError: in ``fit``, a number of features that the map is not bound to.
+        DataError: in ``fit``, if there is no row, or a column holds values that are not finite.
 
     Cost: a few dozen elementwise operations in either direction, and no root; exact.
 

@@ -38,6 +38,8 @@ class Quadratic(Spline):
     Raises:
         ArgumentError: bins below 1, an unknown kind of tails, circular tails without a box, minima
             that do not fit the box.
+        ShapeError: in ``fit``, a number of features that the map is not bound to.
+        DataError: in ``fit``, if there is no row, or a column holds values that are not finite.
 
     Cost: about thirty elementwise operations in either direction; exact, by the quadratic formula.
 

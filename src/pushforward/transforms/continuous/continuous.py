@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.errors import ArgumentError
+from pushforward.networks.given import made_network
 from pushforward.networks.time_mlp import TimeMLP
 from pushforward.numerics.conditioning import reach
 from pushforward.numerics.precision import full_precision
@@ -73,6 +74,8 @@ class Continuous(Transform):
 
     Raises:
         ArgumentError: an option that does not exist or does not fit another one.
+        InputTypeError: ``network`` is no function that gives a network.
+        ShapeError: when called: the network gives another width than was asked for.
         InverseError: when called: the field changes too fast for the solver.
 
     Cost: ``evaluations`` network calls in either direction, 30 to 200 by the tolerance and the
@@ -119,8 +122,12 @@ class Continuous(Transform):
         self.trace = "exact" if exact else "hutchinson"
         self.exactness = "exact" if exact else "estimate"
         self._calls = [0]  # a list: a number would count as a setting, and differ after a save
-        make = network or (lambda inputs, outputs: TimeMLP(inputs, outputs, hidden, activation))
-        self.network = make(features + context + 1, features)
+        inputs = features + context + 1
+        self.network = (
+            TimeMLP(inputs, features, hidden, activation)
+            if network is None
+            else made_network("Continuous", network, inputs, features)
+        )
 
     @property
     def evaluations(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pushforward.networks.given import shaped_output
 from pushforward.numerics.conditioning import reach, reach_slope
 
 __all__ = ["unit_directions", "velocity"]
@@ -34,7 +35,8 @@ def velocity(
         return network.push(torch.cat((reach(z), *beside), -1), tangents)  # type: ignore
 
     def speed(z: Tensor) -> Tensor:
-        return network(torch.cat((reach(z), *beside), -1))  # type: ignore[no-any-return]
+        given = network(torch.cat((reach(z), *beside), -1))
+        return shaped_output("Continuous", network, given, tuple(z.shape))
 
     value, pull, *_ = torch.func.vjp(speed, z)
     return value, torch.func.vmap(lambda v: pull(v)[0])(directions)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pushforward.errors import ArgumentError
 from pushforward.maps.base import Map, as_map
+from pushforward.networks.given import made_network, shaped_output
 from pushforward.networks.mlp import MLP
 from pushforward.numerics.conditioning import reach
 from pushforward.transforms.base import Transform
@@ -57,6 +58,8 @@ class Coupling(Transform):
     Raises:
         ArgumentError: ``keep`` or ``periodic`` has another shape than the event, ``keep`` keeps
             all or nothing, or ``period`` is not positive.
+        InputTypeError: ``network`` is no function that gives a network.
+        ShapeError: when called: the network gives another width than was asked for.
 
     Cost: one network call in either direction; exact.
 
@@ -123,7 +126,7 @@ class Coupling(Transform):
         self.network = (
             MLP(inputs, outputs, hidden, activation, dropout)
             if network is None
-            else network(inputs, outputs)
+            else made_network(type(self).__name__, network, inputs, outputs)
         )
 
     @property
@@ -222,7 +225,9 @@ class Coupling(Transform):
         return inputs, len(self.moved) * self.map.raw_width
 
     def _raw(self, kept: Tensor, context: Tensor | None) -> Tensor:
-        raw: Tensor = self.network(self._seen(kept, context))
+        outputs = self._widths()[1]
+        given = self.network(self._seen(kept, context))
+        raw = shaped_output("Coupling", self.network, given, (*kept.shape[:-1], outputs))
         return raw.unflatten(-1, (len(self.moved), self.map.raw_width)).to(kept.dtype)  # type: ignore[no-any-return, no-untyped-call]
 
     def _seen(self, kept: Tensor, context: Tensor | None) -> Tensor:

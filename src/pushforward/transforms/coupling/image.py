@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pushforward.errors import ShapeError
 from pushforward.maps.base import Map
+from pushforward.networks.given import shaped_output
 from pushforward.numerics.conditioning import reach
 from pushforward.transforms.coupling.coupling import Coupling
 
@@ -38,8 +39,10 @@ class ImageCoupling(Coupling):
         x, z: ``(*batch, C, H, W)``; context: ``(*batch, context)``; logdet: ``(*batch,)``
 
     Raises:
-        ShapeError: ``event`` is no shape of images.
+        ShapeError: ``event`` is no shape of images; when called: the network gives another shape
+            than was asked for.
         ArgumentError: ``keep`` has another shape than the event, or keeps all or nothing.
+        InputTypeError: ``network`` is no function that gives a network.
 
     Cost: one network call in either direction; exact.
 
@@ -90,7 +93,10 @@ class ImageCoupling(Coupling):
         if context is not None:
             planes = reach(context)[..., None, None].expand(*context.shape, *size)
             seen = torch.cat((seen, planes), -3)
-        raw: Tensor = self.network(seen.reshape(math.prod(batch), *seen.shape[-3:])) * self.gain
+        count, outputs = math.prod(batch), self._widths()[1]
+        given = self.network(seen.reshape(count, *seen.shape[-3:]))
+        raw = shaped_output("ImageCoupling", self.network, given, (count, outputs, *size))
+        raw = raw * self.gain
         # (n, C * raw_width, H, W) to (*batch, C * H * W, raw_width)
         raw = raw.reshape(*batch, self.event_shape[0], self.map.raw_width, *size)
         raw = raw.movedim(-3, -1).flatten(-4, -2)

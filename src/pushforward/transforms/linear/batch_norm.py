@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.errors import ArgumentError, DataError
+from pushforward.numerics.order_statistics import refuse_not_finite
 from pushforward.numerics.sketches import Moments
 from pushforward.transforms.base import Transform
 from pushforward.transforms.linear.matrix import bounded, spread, whole
@@ -86,9 +87,7 @@ class BatchNorm(Transform):
         moments = Moments(self.event_shape[0]).update(x.detach().reshape(-1, x.shape[-1]))
         if moments.count < 2:
             raise DataError(f"{who}: x has {moments.count} rows, expected at least 2.")
-        for i, known in enumerate(moments.variance.isfinite().tolist()):
-            if not known:
-                raise DataError(f"{who}: column {i} of x holds values that are not finite.")
+        refuse_not_finite(who, moments.variance)
         self.mean.copy_(moments.mean)
         self.variance.copy_(moments.variance)
         return self

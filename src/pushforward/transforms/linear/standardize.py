@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.errors import DataError
-from pushforward.numerics.order_statistics import quantiles
+from pushforward.numerics.order_statistics import quantiles, refuse_empty, refuse_not_finite
 from pushforward.numerics.sketches import Moments
 from pushforward.transforms.base import Transform
 from pushforward.transforms.linear.matrix import spread, whole
@@ -32,7 +32,7 @@ class Standardize(Transform):
 
     Raises:
         ArgumentError: ``features`` is below 1.
-        DataError: at ``fit``, if a column is constant or not finite.
+        DataError: at ``fit``, if there is no row, or a column is constant or not finite.
 
     Cost: one product a number in either direction; exact.
 
@@ -88,7 +88,7 @@ class ActNorm(Transform):
 
     Raises:
         ArgumentError: ``features`` is below 1.
-        DataError: at ``fit``, if a column is constant or not finite.
+        DataError: at ``fit``, if there is no row, or a column is constant or not finite.
 
     Cost: one product a number in either direction; exact.
 
@@ -133,11 +133,11 @@ class ActNorm(Transform):
 
 
 def _mean_and_scale(who: str, x: Tensor, features: int) -> tuple[Tensor, Tensor]:
+    refuse_empty(who, x)
     moments = Moments(features).update(x.detach().reshape(-1, features))
     mean, scale = moments.mean, moments.variance.clamp_min(0.0).sqrt()
+    refuse_not_finite(who, scale)
     for i in range(features):
-        if not bool(torch.isfinite(scale[i])):
-            raise DataError(f"{who}: column {i} of x holds values that are not finite.")
         if not bool(scale[i] > 0):
             raise DataError(
                 f"{who}: column {i} of x is constant ({float(mean[i]):g}); "

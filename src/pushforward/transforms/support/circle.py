@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pushforward.errors import ArgumentError
+from pushforward.numerics.order_statistics import refuse_empty
 from pushforward.transforms.domains.box import Box
 from pushforward.transforms.domains.curved import Angles
 from pushforward.transforms.support.base import Supported
@@ -34,6 +35,7 @@ class Circle(Supported):
 
     Raises:
         ArgumentError: a period that is not positive.
+        DataError: at ``fit``, if there is no row.
 
     Cost: a few elementwise operations in either direction; exact: wrapping rounds nothing.
 
@@ -73,6 +75,7 @@ class Circle(Supported):
 
     def fit(self, x: Tensor, context: Tensor | None = None) -> Circle:
         """Set nothing; warn of columns that go round more than once, which are seldom angles."""
+        refuse_empty("Circle.fit", x)
         span = (x.amax(0) - x.amin(0)) / self.period
         wide = torch.nonzero(span > 1.0 + _ROUNDING)
         if len(wide):

@@ -30,6 +30,7 @@ class Columns(Transform):
 
     Raises:
         ArgumentError: no transform at all, or one whose x or z is no vector.
+        InputTypeError: what is given is no transform.
         ShapeError: contexts differ in width.
 
     Cost: the sum of the transforms'.

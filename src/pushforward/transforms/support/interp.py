@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pushforward.errors import ArgumentError, DataError
-from pushforward.numerics.order_statistics import central_range
+from pushforward.numerics.order_statistics import central_range, refuse_empty, refuse_not_finite
 from pushforward.numerics.subset import some_of
 from pushforward.transforms.domains.box import Box, box_ends
 from pushforward.transforms.support.base import Pointwise
@@ -63,7 +63,8 @@ class Interp(Pointwise):
     Raises:
         ArgumentError: bins below 1 or above 1000, one end without the other, values without ends,
             or values that do not increase or lie outside (0, 1).
-        DataError: at ``fit``, if a column is constant or not finite, or has no row in the box.
+        DataError: at ``fit``, if there is no row, or a column is constant or not finite, or has no
+            row in the box.
 
     Cost: a look into the table and a few dozen elementwise operations, and back a search in it;
         exact, by the quadratic formula. In float32 numbers beside one are 6e-8 apart: where the
@@ -116,6 +117,7 @@ class Interp(Pointwise):
         if self._values_given:
             return self
         x = x.detach().reshape(-1, self.event_shape[0]).to(torch.float64)
+        refuse_empty("Interp.fit", x)
         if not self._box_given:
             low, high = central_range(x, _SHARE)
             _refuse_constant(low, high)
@@ -222,7 +224,13 @@ def _root(v: Tensor, at: _Bin) -> Tensor:
 
 def _count(bins: int | None, values: Tensor | None) -> int:
     if values is not None:
-        found = torch.as_tensor(values).shape[-1] - 1
+        shape = torch.as_tensor(values).shape
+        if not shape:
+            raise ArgumentError(
+                "Interp: values is one number, expected (bins + 1,) or (features, bins + 1) of "
+                "them."
+            )
+        found = shape[-1] - 1
         if bins is not None and bins != found:
             raise ArgumentError(
                 f"Interp: bins is {bins} and values has {found + 1} knots; leave bins out."
@@ -257,9 +265,8 @@ def _refuse_empty(low: Tensor, high: Tensor, mass: Tensor) -> None:
 
 
 def _refuse_constant(low: Tensor, high: Tensor) -> None:
+    refuse_not_finite("Interp.fit", low + high)
     for i, (a, b) in enumerate(zip(low.tolist(), high.tolist(), strict=True)):
-        if not (math.isfinite(a) and math.isfinite(b)):
-            raise DataError(f"Interp.fit: column {i} of x holds values that are not finite.")
         if not a < b:
             raise DataError(
                 f"Interp.fit: column {i} of x is constant ({a:g}); a density needs columns that "
