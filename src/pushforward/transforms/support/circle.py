@@ -8,7 +8,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from pushforward.errors import ArgumentError
+from pushforward.errors import ArgumentError, DataError
 from pushforward.transforms.domains.box import Box
 from pushforward.transforms.domains.curved import Angles
 from pushforward.transforms.support.base import Supported
@@ -16,6 +16,7 @@ from pushforward.transforms.support.base import Supported
 __all__ = ["Circle"]
 
 _ROUNDING = 1e-3  # of a period that data in few digits may go beyond it
+_MANY = 3.0  # periods: sums and differences of angles span two; hours taken for radians 3.8
 
 
 class Circle(Supported):
@@ -34,6 +35,7 @@ class Circle(Supported):
 
     Raises:
         ArgumentError: a period that is not positive.
+        DataError: in ``fit``, a column that spans more than three periods.
 
     Cost: a few elementwise operations in either direction; exact: wrapping rounds nothing.
 
@@ -72,18 +74,30 @@ class Circle(Supported):
         return self._there(z)
 
     def fit(self, x: Tensor, context: Tensor | None = None) -> Circle:
-        """Set nothing; warn of columns that go round more than once, which are seldom angles."""
+        """Set nothing; refuse columns that go round many times, warn of more than once.
+
+        Raises:
+            DataError: a column spans more than three periods: its unit is another one.
+        """
         span = (x.amax(0) - x.amin(0)) / self.period
         wide = torch.nonzero(span > 1.0 + _ROUNDING)
-        if len(wide):
-            i = int(wide[0])
-            warnings.warn(
+        if not len(wide):
+            return self
+        if float(span.max()) > _MANY:
+            i = int(span.argmax())
+            raise DataError(
                 f"Circle.fit: column {i} of x spans {float(span[i]):.3g} periods of "
-                f"{self.period:.4g}; if these are no angles in that unit, give the period, such as "
-                f"360.0 for degrees.",
-                UserWarning,
-                stacklevel=2,
+                f"{self.period:.4g}, expected about one; give the period in the unit of x, such as "
+                f"period=360 for degrees, or take x modulo its period."
             )
+        i = int(wide[0])
+        warnings.warn(
+            f"Circle.fit: column {i} of x spans {float(span[i]):.3g} periods of "
+            f"{self.period:.4g}; if these are no angles in that unit, give the period, such as "
+            f"period=360 for degrees.",
+            UserWarning,
+            stacklevel=2,
+        )
         return self
 
     def influence(self) -> Tensor:
