@@ -58,8 +58,9 @@ def test_a_direction_is_the_other_one_turned_round(name):
     build = getattr(pf.flows, name)
     if name == "autoregressive":  # its linear layers stay as they are
         build = functools.partial(build, mix="none")
+    small = {} if name in ("planar", "sylvester") else {"hidden": (8,)}
     there, back = (
-        build(2, layers=1, start="none", seed=0, direction=d, hidden=(8,))
+        build(2, layers=1, start="none", seed=0, direction=d, **small)
         for d in ("density", "sampling")
     )
     for flow in (there, back):
@@ -178,3 +179,43 @@ def test_angles_that_cannot_be_are_refused_in_a_sentence(case):
 def test_a_start_that_is_none_is_refused_with_those_that_are(start):
     with pytest.raises(ArgumentError, match=r"start is .*, expected a transform or one of 'standa"):
         pf.flows.nsf(1, start=start)
+
+
+@pytest.mark.parametrize("name", ["planar", "radial", "sylvester"])
+def test_widths_of_a_network_that_there_is_not_are_refused(name):
+    build = getattr(pf.flows, name)
+    with pytest.raises(
+        ArgumentError, match=rf"{name}: hidden is \(8,\), of a network that reads a"
+    ):
+        build(2, hidden=(8,))
+    assert build(2, 1, layers=1, hidden=(8,)).context == 1
+
+
+def test_what_the_default_base_takes_is_refused_beside_another():
+    for name, more in (("mixture_nsf", {"components": 7}), ("heavy_tailed", {"df": 3.0})):
+        build = getattr(pf.flows, name)
+        with pytest.raises(
+            ArgumentError, match=rf"{name}: \w+ is .* beside a base, which it would"
+        ):
+            build(2, base=pf.bases.Normal(2), **more)
+        assert isinstance(build(2, layers=1, base=pf.bases.Normal(2)).base, pf.bases.Normal)
+
+
+def test_a_residual_flow_is_exact_where_that_is_asked_for():
+    def exactness(features, **more):
+        return pf.flows.residual(features, layers=1, **more).exactness
+
+    assert (exactness(32), exactness(33)) == ("exact", "estimate")
+    assert (exactness(33, logdet="exact"), exactness(2, logdet="unbiased")) == ("exact", "estimate")
+
+
+def test_the_index_of_a_feature_is_its_own_whatever_else_moves_it():
+    """Far rows tell it, also where most rows are spread by another feature or by the context."""
+    torch.manual_seed(0)
+    t, c = torch.distributions.StudentT(3.0).sample((20_000, 2)), torch.randn(20_000, 1)
+    by_another = torch.stack([t[:, 0], 2.0 * t[:, 0].sin() + t[:, 1]], 1)
+    for x, context in ((by_another, None), (t[:, :1] + 2.0 * c, c)):
+        flow = pf.flows.heavy_tailed(x.shape[1], 0 if context is None else 1, hidden=(16,), seed=0)
+        pf.fit(flow, x, context=context, steps=150, progress=False)
+        # by the likelihood of all rows 7 and 8; a hundred rows tell it to a quarter or so
+        assert torch.allclose(flow.base.df.detach(), torch.tensor(3.0), rtol=0.35)
