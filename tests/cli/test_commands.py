@@ -189,7 +189,7 @@ def test_every_kind_of_setting_is_read_fitted_and_saved(typed, folder, here, flo
     assert drawn.status == 0, drawn.err
 
 
-@pytest.mark.parametrize("name", ["made", "bnaf", "ffjord", "ncsf"])
+@pytest.mark.parametrize("name", ["made", "bnaf", "ffjord", "ncsf", "planar"])
 def test_what_flows_suggests_can_be_typed(typed, folder, here, name):
     said = typed("flows", name).out.split("For example: pushforward fit DATA ")[1]
     words = " ".join(said.split()).split()
@@ -207,3 +207,10 @@ def test_degrees_are_fitted_with_their_period_and_refused_without(typed, here):
     assert "period=360" in refused.err
     done = typed(*words, "--set", "period=360")
     assert (done.status, done.err) == (0, "")
+
+
+def test_flows_says_what_an_argument_may_be_and_suggests_none_that_has_no_effect(typed):
+    told = " ".join(typed("flows", "sylvester").out.split())
+    assert "orthogonal, householder or triangular" in told
+    assert "--set hidden" not in told.split("For example: ")[1]
+    assert "exact, hutchinson or auto" in " ".join(typed("flows", "ffjord").out.split())

@@ -109,6 +109,7 @@ def nsf(
     density="1 call",
     sampling="1 call",
     choose="splines on a mixture of normal densities: data in separate groups",
+    of_base=("background", "components"),
 )
 def mixture_nsf(
     features: int,
