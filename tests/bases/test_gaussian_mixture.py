@@ -105,6 +105,25 @@ def test_few_rows_for_the_components_are_refused():
         bases.GaussianMixture(2, 1).fit(torch.zeros(1, 2))
     with pytest.raises(ArgumentError, match="got 2 rows for 3 components, expected at least"):
         bases.GaussianMixture(2, 3).fit(torch.zeros(2, 2))
+    with pytest.raises(ArgumentError, match="got 24 rows for 48 components, expected at least 25"):
+        bases.GaussianMixture(2, 48).fit(torch.zeros(24, 2))
+    assert len(bases.GaussianMixture(2, 48).fit(torch.randn(30, 2)).loc.detach().unique(dim=0)) == 1
+
+
+@pytest.mark.parametrize("rows", [100, 200])
+def test_few_rows_place_few_components_and_other_rows_keep_their_density(rows):
+    z, others = torch.randn(rows, 2, generator=seeded()), torch.randn(2_000, 2, generator=seeded(1))
+    base = bases.GaussianMixture(2, 48, background=0.1).fit(z)
+    assert len(base.loc[:48].detach().unique(dim=0)) == rows // 25
+    assert_close(base.logits.exp().sum(), torch.tensor(1.0))
+    with torch.no_grad():  # the truth has -2.84
+        assert float(base.log_prob(others).mean()) > -3.3
+    assert base.state_dict()["loc"].shape == (49, 2)
+
+
+def test_rows_enough_place_every_component():
+    z, _ = lumps(1_200)
+    assert len(bases.GaussianMixture(2, 48).fit(z).loc.detach().unique(dim=0)) == 48
 
 
 @pytest.mark.parametrize("rows", ["equal", "few", "flat"])

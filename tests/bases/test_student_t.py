@@ -113,6 +113,24 @@ def test_light_tails_get_many_degrees_of_freedom():
     assert float(bases.StudentT(1).fit(z).df.detach()) > 1e3
 
 
+def test_far_rows_tell_the_index_where_something_else_spreads_the_others():
+    """By the likelihood of all rows it is 7 and 8."""
+    t, other = student(3.0, 16_384, 2), student(3.0, 16_384, seed=1)
+    spread = torch.cat((2.0 * other.sin(), 2.0 * torch.randn(16_384, 1).double()), 1)
+    found = bases.StudentT(2).fit(t + spread).df.detach()
+    assert float(most_likely(t + spread)[0].min()) > 6.0
+    # 82 far rows; a normal shift reaches farther out than a bounded one
+    assert float(found[0]) == pytest.approx(3.0, rel=0.35)
+    assert float(found[1]) == pytest.approx(3.0, rel=0.5)
+
+
+def test_a_few_mistakes_among_the_rows_tell_nothing_of_the_tails():
+    z = student(10.0, 16_384)
+    z[:3] = 1e12
+    found = bases.StudentT(1).fit(z).df.detach().double()
+    assert_close(found, most_likely(z)[0], rtol=1e-5, atol=0)
+
+
 def test_what_does_not_learn_is_not_placed():
     base = bases.StudentT(1, df=7.0, learn=False).fit(student(1.0, 100))
     assert float(base.df) == pytest.approx(7.0)

@@ -240,6 +240,7 @@ def test_what_was_chosen_keeps_its_indent_where_lines_are_broken(typed, folder, 
         ("sylvester", ["rank=2", "layers=2"]),
         ("made", ["order=2,0,1", "hidden=8", "layers=1"]),
         ("maf", ["batch_norm=true", "layers=2", "hidden=8"]),
+        ("ncsf", ["period=24", "layers=2", "hidden=8"]),
     ],
     ids=str,
 )
@@ -251,9 +252,28 @@ def test_every_kind_of_setting_is_read_fitted_and_saved(typed, folder, here, flo
     assert drawn.status == 0, drawn.err
 
 
-@pytest.mark.parametrize("name", ["made", "bnaf", "ffjord", "ncsf"])
+@pytest.mark.parametrize("name", ["made", "bnaf", "ffjord", "ncsf", "planar"])
 def test_what_flows_suggests_can_be_typed(typed, folder, here, name):
     said = typed("flows", name).out.split("For example: pushforward fit DATA ")[1]
     words = " ".join(said.split()).split()
     done = typed("fit", folder / "table.csv", *words, "--epochs", "1", "--quiet")
     assert done.status == 0, done.err
+
+
+def test_degrees_are_fitted_with_their_period_and_refused_without(typed, here):
+    degrees = np.linspace(0.0, 359.0, 200)
+    pl.DataFrame({"wind": degrees}).write_csv("deg.csv")
+    words = ("fit", "deg.csv", "--flow", "ncsf", "--set", "layers=2", "--epochs", "1", "--quiet")
+    refused = typed(*words)
+    assert refused.status == 1
+    assert "spans 57.1 periods" in refused.err
+    assert "period=360" in refused.err
+    done = typed(*words, "--set", "period=360")
+    assert (done.status, done.err) == (0, "")
+
+
+def test_flows_says_what_an_argument_may_be_and_suggests_none_that_has_no_effect(typed):
+    told = " ".join(typed("flows", "sylvester").out.split())
+    assert "orthogonal, householder or triangular" in told
+    assert "--set hidden" not in told.split("For example: ")[1]
+    assert "exact, hutchinson or auto" in " ".join(typed("flows", "ffjord").out.split())

@@ -9,7 +9,7 @@ import polars
 import pyarrow
 import pytest
 import torch
-from tests.flows.cases import CASES, SMALL, contexts, made, rows
+from tests.flows.cases import CASES, SMALL, contexts, made, rows, small
 from torch.testing import assert_close
 
 import pushforward as pf
@@ -196,7 +196,7 @@ def test_the_first_loss_is_that_of_a_diagonal_gaussian(case, features, context):
 def test_recipes_are_seeded_without_touching_the_global_state(name):
     recipe = pf.flows.find(name).build
     before = torch.get_rng_state()
-    first, again, other = (recipe(4, layers=2, hidden=(8,), seed=seed) for seed in (3, 3, 4))
+    first, again, other = (recipe(4, **small(name) | {"seed": seed}) for seed in (3, 3, 4))
     assert torch.equal(torch.get_rng_state(), before)
     state = first.state_dict()
     assert all(torch.equal(value, again.state_dict()[key]) for key, value in state.items())
@@ -208,7 +208,7 @@ def test_recipes_say_what_they_are_and_what_they_refuse(name):
     found = pf.flows.find(name)
     assert found.paper.count(".") == 1
     assert found.choose
-    assert found.build(2, **SMALL).facts["recipe"]["name"] == name
+    assert found.build(2, **small(name)).facts["recipe"]["name"] == name
     with pytest.raises(ArgumentError, match=rf"pf\.flows\.{name}: features is 0, expected a whole"):
         found.build(0)
     with pytest.raises(ArgumentError, match=r"layers is 0, expected at least 1"):
@@ -227,7 +227,7 @@ def test_a_misspelled_recipe_is_answered_with_the_nearest():
 @pytest.mark.parametrize("name", sorted(pf.flows.RECIPES))
 def test_every_feature_is_moved(name):
     """The Jacobian of an untrained stack is the identity; of a drawn one, every feature changes."""
-    flow = pf.flows.find(name).build(5, layers=2, hidden=(16,), seed=0)
+    flow = pf.flows.find(name).build(5, **small(name))
     for parameter in flow.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     x = torch.randn(20, 5)

@@ -23,14 +23,15 @@ class Silent(T.Coupling):
 
 
 SHOWN = {
-    T.Coupling: "features map keep hidden network context activation dropout kept_map periodic",
+    T.Coupling: "features map keep hidden network context activation dropout kept_map periodic "
+    "period",
     bases.Mixture: "components weights learn context hidden",
     maps.Additive: "",
     pf.Flow: "transform base embed",
     pf.flows.nsf: "features context layers hidden bins affine autoregressive direction mix "
     "activation dropout start base seed",
     Narrow: "width deep more",
-    Silent: "features map keep hidden network context activation dropout kept_map periodic",
+    Silent: "features map keep hidden network context activation dropout kept_map periodic period",
 }
 
 
@@ -105,7 +106,8 @@ REFUSED = {
     "a user's name": (
         lambda: Silent(2, map=maps.Affine(), keeps=None),
         "Silent: there is no argument 'keeps'. Did you mean 'keep'? It takes features, map, keep, "
-        "hidden, network, context, activation, dropout, kept_map, periodic.",
+        "hidden, network, context, activation, dropout, kept_map, periodic, "
+        "period.",
     ),
 }
 

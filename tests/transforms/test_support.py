@@ -597,10 +597,16 @@ def test_what_cannot_be_is_refused_in_a_sentence(name):
         build()
 
 
-def test_columns_that_go_round_more_than_once_are_warned_of():
+def test_columns_that_go_round_more_than_once_are_warned_of_and_many_times_refused():
     degrees = torch.linspace(0.0, 359.0, 50)[:, None]
-    with pytest.warns(UserWarning, match=r"column 0 of x spans 57\.1 periods of 6\.283; if these"):
+    with pytest.raises(
+        DataError, match=r"column 0 of x spans 57\.1 periods of 6\.283, expected ab"
+    ):
         T.Circle(1).fit(degrees)
+    with pytest.raises(DataError, match=r"column 1 of x spans 3\.82 .* period=360 for degrees"):
+        T.Circle(2).fit(torch.linspace(0.0, 1.0, 9)[:, None] * torch.tensor([8.0, 24.0]))
+    with pytest.warns(UserWarning, match=r"column 0 of x spans 1\.03 periods of 360; if these"):
+        T.Circle(1, period=360.0).fit(degrees * 370.0 / 359.0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         T.Circle(1, period=360.0).fit(degrees)

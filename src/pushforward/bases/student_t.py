@@ -11,7 +11,7 @@ from torch import Tensor
 from pushforward.bases.base import LOG_SQRT_2PI, per_feature
 from pushforward.bases.location_scale import LocationScale
 from pushforward.errors import ArgumentError
-from pushforward.numerics.tails.student_t import log_gamma_ratio, most_likely
+from pushforward.numerics.tails.student_t import heavier_where_far, log_gamma_ratio, most_likely
 
 __all__ = ["StudentT"]
 
@@ -24,7 +24,9 @@ class StudentT(LocationScale):
     The degrees of freedom are the tail index: the density falls as ``|z|^-(df + 1)``. A transform
     with linear tails, whatever their slope, keeps it, while from a normal base no such transform
     reaches it. ``fit`` places all parameters by maximum likelihood on the latents that the data
-    has when training begins; ``pf.fit`` does so, and trains them with the rest.
+    has when training begins, but from 6 000 rows by the farthest 0.5 % of them where these are
+    heavier than that: training, which may as well shape the tails by what comes before, hardly
+    moves a number of degrees of freedom. ``pf.fit`` does so, and trains them with the rest.
 
     Args:
         features: width of z.
@@ -80,12 +82,15 @@ class StudentT(LocationScale):
         return _degrees(self.raw_df)
 
     def fit(self, z: Tensor, context: Tensor | None = None) -> StudentT:
-        """Place degrees of freedom, location and scale on latents ``(n, features)``."""
+        """Place degrees of freedom, location and scale on latents ``(n, features)``.
+
+        The degrees of freedom are the tail index of each column as it is, whatever it depends on.
+        """
         if len(z) < 2:
             raise ArgumentError(f"StudentT.fit: got {len(z)} rows, expected at least 2.")
         if not self.learn:
             return self
-        df, loc, scale = most_likely(z)
+        df, loc, scale = heavier_where_far(z, *most_likely(z))
         with torch.no_grad():
             self.loc.copy_(loc)
             self.log_scale.copy_(scale.log())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -91,7 +93,7 @@ def _print_all(recipes: Sequence[Recipe]) -> None:
 def _print_one(recipe: Recipe) -> None:
     from pushforward.cli.screen import console, table
 
-    screen = console()
+    screen, meanings = console(), _meanings(recipe.build)
     screen.print(
         f"[bold]{recipe.name}[/bold] – {recipe.choose}\n"
         f"arXiv:{recipe.paper} ({recipe.year})\n"
@@ -99,14 +101,25 @@ def _print_one(recipe: Recipe) -> None:
     )
     screen.print(
         table(
-            [("--set", "left"), ("default", "left")],
-            _arguments(recipe.build).items(),
+            [("--set", "left"), ("default", "left"), ("what it is", "left")],
+            ((key, text, meanings.get(key, "")) for key, text in _arguments(recipe.build).items()),
         )
     )
     screen.print(f"\nFor example: pushforward fit DATA --flow {recipe.name}{_example(recipe)}")
 
 
+def _meanings(build: Callable[..., Any]) -> dict[str, str]:
+    """What the docstring says of each argument, in a line."""
+    listed = (inspect.getdoc(build) or "").partition("Args:\n")[2].partition("\n\n")[0]
+    entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", listed, re.MULTILINE)
+    return {name: " ".join(text.replace("``", "").split()) for name, text in entries}
+
+
 def _example(recipe: Recipe) -> str:
     """The first two arguments with their defaults, as they are typed."""
-    given = [(k, v) for k, v in _arguments(recipe.build).items() if v != "-"]
+    given = [
+        (name, text)
+        for name, text in _arguments(recipe.build).items()
+        if text != "-" and name not in recipe.of_context
+    ]
     return "".join(f" --set {key}={value}" for key, value in given[:2])

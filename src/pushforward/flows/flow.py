@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from pushforward.bases import Base, as_base
+from pushforward.bases import Base
 from pushforward.bases.base import draw_counts
 from pushforward.errors import ArgumentError, ContextError, InputTypeError, ShapeError
 from pushforward.flows.arrays import as_tensor
-from pushforward.flows.supports import origin, refuse_lost_mass, refuse_outside
+from pushforward.flows.supports import base_for, origin, refuse_lost_mass, refuse_outside
 from pushforward.numerics.order_statistics import refuse_empty
 from pushforward.numerics.subset import some_of
 from pushforward.spec import Part
@@ -91,7 +91,7 @@ class Flow(Part, nn.Module):
                 f"Flow: transform is a {type(transform).__name__}, expected a Transform."
             )
         self.transform = transform
-        self.base = _of_one_dtype(transform, base)
+        self.base = base_for(transform, base)
         self.embed = embed
         if transform.latent_shape != tuple(self.base.event_shape):
             raise ShapeError(
@@ -137,7 +137,7 @@ class Flow(Part, nn.Module):
         return next((t.device for t in self._floating()), torch.device("cpu"))
 
     def _floating(self) -> Any:
-        return (t for t in _numbers(self) if t.is_floating_point())
+        return (t for t in chain(self.parameters(), self.buffers()) if t.is_floating_point())
 
     # ------------------------------------------------------------------ densities
 
@@ -376,17 +376,6 @@ class Flow(Part, nn.Module):
     def remember(self, facts: Mapping[str, Any]) -> None:
         """Take back what ``remembered`` gave."""
         self.facts = dict(facts)
-
-
-def _of_one_dtype(transform: Transform, base: Any) -> Any:
-    """The base; a distribution of PyTorch in the precision of the transform."""
-    made = as_base(base)
-    dtype = next((t.dtype for t in _numbers(transform) if t.is_floating_point()), None)
-    return made if made is base or dtype is None else made.to(dtype)
-
-
-def _numbers(part: nn.Module) -> Iterator[Tensor]:
-    return chain(part.parameters(), part.buffers())
 
 
 def _error_of_mean(draws: Tensor) -> Tensor:

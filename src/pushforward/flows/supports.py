@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 
+from pushforward.bases import as_base
 from pushforward.errors import ArgumentError, DataError
 from pushforward.transforms.base import Transform
 from pushforward.transforms.domains import Angles, Box, Domain, PartOf
 
-__all__ = ["origin", "refuse_lost_mass", "refuse_outside", "refuse_rows"]
+__all__ = ["base_for", "origin", "refuse_lost_mass", "refuse_outside", "refuse_rows"]
 
 _SHOWN = 8  # numbers of a row that a message shows
+
+
+def base_for(transform: Transform, base: Any) -> Any:
+    """A base as it is; a distribution of PyTorch wrapped, in the precision of the transform."""
+    made = as_base(base)
+    numbers = (t for t in transform.state_dict().values() if t.is_floating_point())
+    dtype = next((t.dtype for t in numbers), None)
+    return made if made is base or dtype is None else made.to(dtype)
 
 
 def _support(base: nn.Module) -> Domain | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -34,6 +34,8 @@ class Recipe:
         sampling: what ``sample`` costs, in network calls a layer.
         choose: when to choose it.
         lr: peak learning rate that ``pf.fit`` takes if none is given; None: the usual one.
+        of_context: arguments of the network that reads a context, which are refused without one.
+        of_base: arguments of the default base, which are refused beside another one.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Recipe:
     sampling: str
     choose: str
     lr: float | None = None
+    of_context: tuple[str, ...] = ()
+    of_base: tuple[str, ...] = ()
 
 
 RECIPES: dict[str, Recipe] = {}
@@ -57,6 +61,8 @@ def recipe(
     sampling: str,
     choose: str,
     lr: float | None = None,
+    of_context: tuple[str, ...] = (),
+    of_base: tuple[str, ...] = (),
 ) -> Callable[[F], F]:
     """Register a function as a recipe: its flow remembers name, arguments and seed."""
 
@@ -66,6 +72,7 @@ def recipe(
         @functools.wraps(build)
         def made(*args: Any, **kwargs: Any) -> Flow:
             bound = takes.bound(args, kwargs)
+            _refuse_unread(RECIPES[build.__name__], bound.arguments)
             for name, value in bound.arguments.items():
                 bound.arguments[name] = _as_python(value)  # a file knows no numbers of NumPy
             seed = bound.arguments.get("seed")
@@ -82,11 +89,36 @@ def recipe(
             return flow
 
         RECIPES[build.__name__] = Recipe(
-            build.__name__, made, paper, year, density, sampling, choose, lr
+            build.__name__,
+            made,
+            paper,
+            year,
+            density,
+            sampling,
+            choose,
+            lr,
+            of_context,
+            of_base,
         )
         return made  # type: ignore[return-value]
 
     return register
+
+
+def _refuse_unread(made: Recipe, given: Mapping[str, Any]) -> None:
+    """Refuse arguments of what the flow does not have."""
+    if not given.get("context"):
+        for name in given.keys() & set(made.of_context):
+            raise ArgumentError(
+                f"pf.flows.{made.name}: {name} is {given[name]!r}, of a network that reads a "
+                f"context, and there is none; leave it out, or give context=."
+            )
+    if given.get("base") is not None:
+        for name in sorted(given.keys() & set(made.of_base)):
+            raise ArgumentError(
+                f"pf.flows.{made.name}: {name} is {given[name]!r} beside a base, which it would "
+                f"not reach; leave one of them out."
+            )
 
 
 def _as_python(value: Any) -> Any:

@@ -20,6 +20,7 @@ __all__ = ["planar", "radial", "residual", "sylvester"]
     sampling="1 root",
     choose="variational posteriors: one bend a layer, few parameters",
     lr=0.05,
+    of_context=("hidden",),
 )
 def planar(
     features: int,
@@ -41,7 +42,8 @@ def planar(
         features: width of x.
         context: width of the context.
         layers: number of layers.
-        hidden: widths of the hidden layers of the network that reads a context.
+        hidden: widths of the hidden layers of the network that reads a context; refused without
+            one, since nothing would have them.
         direction: which way is the formula, and cheaper: ``density`` or ``sampling``.
         start: what comes first: ``standardize``, ``robust``, ``actnorm``, ``none`` or a transform.
         base: density of z, standard normal by default.
@@ -68,6 +70,7 @@ def planar(
     sampling="1 step",
     choose="variational posteriors: one bump a layer, exact both ways",
     lr=0.1,
+    of_context=("hidden",),
 )
 def radial(
     features: int,
@@ -89,7 +92,8 @@ def radial(
         features: width of x.
         context: width of the context.
         layers: number of layers.
-        hidden: widths of the hidden layers of the network that reads a context.
+        hidden: widths of the hidden layers of the network that reads a context; refused without
+            one, since nothing would have them.
         direction: which way is the formula, and cheaper: ``density`` or ``sampling``.
         start: what comes first: ``standardize``, ``robust``, ``actnorm``, ``none`` or a transform.
         base: density of z, standard normal by default.
@@ -116,6 +120,7 @@ def radial(
     sampling="1 root a direction",
     choose="variational posteriors: several bends a layer, conditional ones",
     lr=0.05,
+    of_context=("hidden",),
 )
 def sylvester(
     features: int,
@@ -141,7 +146,8 @@ def sylvester(
         layers: number of layers.
         rank: directions of each layer, at most ``features``; by default all.
         kind: ``orthogonal``, ``householder`` or ``triangular``: what makes the directions.
-        hidden: widths of the hidden layers of the network that reads a context.
+        hidden: widths of the hidden layers of the network that reads a context; refused without
+            one, since nothing would have them.
         direction: which way is the formula, and cheaper: ``density`` or ``sampling``.
         start: what comes first: ``standardize``, ``robust``, ``actnorm``, ``none`` or a transform.
         base: density of z, standard normal by default.
@@ -179,6 +185,7 @@ def residual(
     *,
     layers: int = 8,
     coefficient: float = 0.97,
+    logdet: str = "auto",
     hidden: Sequence[int] = (64, 64),
     direction: str = "density",
     start: Any = "standardize",
@@ -187,14 +194,16 @@ def residual(
 ) -> Flow:
     """Residual flow: each layer adds a network that contracts.
 
-    Ours differs from the paper in logdet, which is exact for few features, and in a Lipschitz
-    bound that holds at all times.
+    Ours differs from the paper in logdet, which is exact for up to 32 features, and in a Lipschitz
+    bound that holds at all times. For more features ``log_prob`` is an unbiased estimate, another
+    one at each call: ``Flow.estimate`` gives it with its standard error.
 
     Args:
         features: width of x.
         context: width of the context.
         layers: number of layers.
         coefficient: largest Lipschitz constant of a layer's network, below 1.
+        logdet: ``exact``, ``unbiased`` or ``auto``, exact up to 32 features.
         hidden: widths of the hidden layers of each network.
         direction: which way is the formula, and cheaper: ``density`` or ``sampling``.
         start: what comes first: ``standardize``, ``robust``, ``actnorm``, ``none`` or a transform.
@@ -212,7 +221,9 @@ def residual(
     """
     check_layers("residual", layers)
     steps = [
-        Contractive(features, hidden=hidden, coefficient=coefficient, context=context)
+        Contractive(
+            features, hidden=hidden, coefficient=coefficient, context=context, logdet=logdet
+        )
         for _ in range(layers)
     ]
     return assemble(features, context, facing(steps, direction), start, base)

@@ -19,12 +19,13 @@ from pushforward.flows.recipes.stack import (
     keeps,
     mixed,
 )
-from pushforward.transforms import Circle, Coupling, Inverse, Transform
+from pushforward.transforms import Circle, Compose, Coupling, Interval, Inverse, Transform
 
 __all__ = ["mixture_nsf", "ncsf", "nsf"]
 
 # Largest log-scale of the affine layers: they are there to shift, the splines to scale.
 _BOUND = 0.5
+_TURN = 2.0 * math.pi  # the period that the layers work with
 
 
 @recipe(
@@ -108,6 +109,7 @@ def nsf(
     density="1 call",
     sampling="1 call",
     choose="splines on a mixture of normal densities: data in separate groups",
+    of_base=("background", "components"),
 )
 def mixture_nsf(
     features: int,
@@ -136,7 +138,8 @@ def mixture_nsf(
     Args:
         features: width of x.
         context: width of the context, which the layers read; the mixture does not.
-        components: number of components; many small ones also follow shapes that are no lumps.
+        components: number of components; many small ones also follow shapes that are no lumps. On
+            fewer than 25 rows each, or two a feature, they share places: as many as rows allow.
         background: share that one more component starts with, as wide as all rows together.
         layers: number of spline layers.
         hidden: widths of the hidden layers of each network.
@@ -180,7 +183,7 @@ def mixture_nsf(
     year=2020,
     density="1 call",
     sampling="1 call",
-    choose="angles: columns that are periodic, between -pi and pi",
+    choose="angles: columns that come round after a period, by default two pi",
 )
 def ncsf(
     features: int,
@@ -189,17 +192,19 @@ def ncsf(
     layers: int = 6,
     hidden: Sequence[int] = (128, 128),
     bins: int = 8,
+    period: float = _TURN,
     activation: str = "relu",
     dropout: float = 0.0,
     start: Any = "circle",
     base: Any = None,
     seed: int | None = None,
 ) -> Flow:
-    """Neural circular spline flow: a density of angles, with period two pi in each.
+    """Neural circular spline flow: a density of angles, with one period for all of them.
 
     Each layer turns some of the angles and then bends them by a circular spline; how, depends on
-    the cosines and sines of the others. The density over one period integrates to 1, and goes on
-    periodically. Samples lie between -pi and pi.
+    the cosines and sines of the others. The density is one of angles in the data's own unit: over
+    one period it integrates to 1, and goes on periodically. Samples lie between -period / 2 and
+    period / 2. Angles of several units need a start of their own, as in the second example.
 
     Args:
         features: number of angles.
@@ -207,22 +212,31 @@ def ncsf(
         layers: number of layers.
         hidden: widths of the hidden layers of each network.
         bins: bins of each spline.
+        period: what angles come round after, in the unit of the data: two pi for radians, 360 for
+            degrees, 24 for hours.
         activation: activation of the networks.
         dropout: dropout of the networks.
-        start: what comes first: ``circle``, angles in radians, or a transform whose z is an angle
-            between -pi and pi, such as ``transforms.Interval(1, 0.0, 24.0, -math.pi, math.pi)``.
-        base: density of z on the circle, uniform by default.
+        start: what comes first: ``circle``, which wraps angles of that period, or a transform whose
+            z is an angle between -pi and pi and which knows the period by itself.
+        base: density of z on the circle, uniform between -pi and pi by default.
         seed: seed of weights and halves; None uses torch's own state.
 
     Raises:
-        ArgumentError: an argument out of range.
+        ArgumentError: an argument out of range, or a period beside a start that is a transform.
 
     Source: Rezende et al. 2020, arXiv:2002.02428
 
     Example:
-        >>> angles = ncsf(2, seed=0).sample(1000)
-        >>> bool((angles.abs() <= math.pi).all())
-        True
+        >>> from pushforward import transforms
+        >>> degrees = ncsf(2, period=360.0, seed=0).sample(1000)
+        >>> bool((degrees.abs() <= 180.0).all()), bool((degrees.abs() > 90.0).any())
+        (True, True)
+        >>> circles = transforms.Columns(transforms.Circle(1, 360.0), transforms.Circle(1, 24.0))
+        >>> import torch
+        >>> half = torch.tensor([180.0, 12.0])
+        >>> radians = transforms.Interval(2, -half, half, -math.pi, math.pi)
+        >>> ncsf(2, start=transforms.Compose(circles, radians), seed=0).sample(4).shape
+        torch.Size([4, 2])
     """
     check_layers("ncsf", layers)
     spline = maps.RationalQuadratic(bins, box=math.pi, tails="circular")
@@ -233,12 +247,38 @@ def ncsf(
         for keep in keeps(features, layers)
         for map in (maps.Additive(), spline)
     ]
-    if isinstance(start, str) and start != "circle":
+    first = _circle(features, period, start)
+    base = Uniform(features, -math.pi, math.pi) if base is None else base
+    # The layers turn angles beyond a half circle; turned round, this brings samples back to it.
+    return assemble(features, context, [Inverse(Circle(features)), *steps], first, base)
+
+
+def _circle(features: int, period: float, start: Any) -> Transform:
+    """What wraps angles of a period and gives radians, or the start that was asked for."""
+    if not isinstance(period, int | float) or not 0 < period < math.inf:
+        raise ArgumentError(
+            f"pf.flows.ncsf: period is {period!r}, expected a positive number, such as 360.0 for "
+            f"degrees."
+        )
+    if isinstance(start, Circle) and start.period != _TURN:
+        raise ArgumentError(
+            f"pf.flows.ncsf: start is a Circle of period {start.period:g}, and the layers take "
+            f"radians; write period={start.period:g} in its place."
+        )
+    if isinstance(start, Transform):
+        if period != _TURN:
+            raise ArgumentError(
+                f"pf.flows.ncsf: period is {period:g} beside a start that is a transform, which it "
+                f"would not reach; leave one of them out."
+            )
+        return start
+    if start != "circle":
         raise ArgumentError(
             f"pf.flows.ncsf: start is {start!r}, expected a transform or one of 'circle'; a "
             f"scaling would not know where angles come round."
         )
-    first = Circle(features) if start == "circle" else start
-    base = Uniform(features, -math.pi, math.pi) if base is None else base
-    # The layers turn angles beyond a half circle; turned round, this brings samples back to it.
-    return assemble(features, context, [Inverse(Circle(features)), *steps], first, base)
+    circle = Circle(features, float(period))
+    if period == _TURN:
+        return circle
+    half = 0.5 * period
+    return Compose(circle, Interval(features, -half, half, -math.pi, math.pi))

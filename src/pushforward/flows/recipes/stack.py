@@ -52,13 +52,13 @@ def assemble(
 def _start(features: int, start: Any) -> list[Transform]:
     if isinstance(start, Transform):
         return [start]
-    kinds: dict[Any, list[Callable[[int], Transform]]] = {
+    kinds: dict[str, list[Callable[[int], Transform]]] = {
         "standardize": [Standardize],
         "robust": [partial(Standardize, robust=True)],
         "actnorm": [ActNorm],
         "none": [],
     }
-    if start not in kinds:
+    if not isinstance(start, str) or start not in kinds:
         raise ArgumentError(
             f"start is {start!r}, expected a transform or one of {', '.join(map(repr, kinds))}."
         )

@@ -22,6 +22,7 @@ _BOX = 3.0  # scales of the data: outside it the tail index has the rows to itse
     density="1 call",
     sampling="1 call",
     choose="heavy tails: far rows and rare values count; a tail index for each feature",
+    of_base=("df",),
 )
 def heavy_tailed(
     features: int,
@@ -41,10 +42,16 @@ def heavy_tailed(
 
     A map that is Lipschitz cannot make heavy tails of light ones, so the base must have them. The
     splines are linear outside a box, and nothing mixes the features linearly: so the degrees of
-    freedom of a feature's base, ``flow.base.df``, are its own tail index.
+    freedom of a feature's base, ``flow.base.df``, are its own tail index. For features whose far
+    rows do not depend on others, nor on the context, it is right within 15 % (50 000 rows, index
+    3). Where others shift a feature by a bounded amount, or the context does, the farthest rows
+    tell it roughly, within a third or a half; with less than 6 000 rows to train on it is then too
+    large, as is an index of light tails. Where far rows of one feature move another in proportion,
+    it says little; nor does it change with the context.
 
     Ours differs from the paper in learning the degrees of freedom with the rest, from a start by
-    maximum likelihood, instead of estimating them beforehand.
+    maximum likelihood or, where these are heavier, by the farthest rows, instead of keeping what
+    was estimated beforehand.
 
     Args:
         features: width of x.

@@ -8,7 +8,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from pushforward.errors import ArgumentError
+from pushforward.errors import ArgumentError, DataError
 from pushforward.numerics.order_statistics import refuse_empty
 from pushforward.transforms.domains.box import Box
 from pushforward.transforms.domains.curved import Angles
@@ -17,6 +17,7 @@ from pushforward.transforms.support.base import Supported
 __all__ = ["Circle"]
 
 _ROUNDING = 1e-3  # of a period that data in few digits may go beyond it
+_MANY = 3.0  # periods: sums and differences of angles span two; hours taken for radians 3.8
 
 
 class Circle(Supported):
@@ -35,7 +36,7 @@ class Circle(Supported):
 
     Raises:
         ArgumentError: a period that is not positive.
-        DataError: at ``fit``, if there is no row.
+        DataError: in ``fit``, no row, or a column that spans more than three periods.
 
     Cost: a few elementwise operations in either direction; exact: wrapping rounds nothing.
 
@@ -74,19 +75,31 @@ class Circle(Supported):
         return self._there(z)
 
     def fit(self, x: Tensor, context: Tensor | None = None) -> Circle:
-        """Set nothing; warn of columns that go round more than once, which are seldom angles."""
+        """Set nothing; refuse columns that go round many times, warn of more than once.
+
+        Raises:
+            DataError: no row, or a column spans more than three periods: its unit is another one.
+        """
         refuse_empty("Circle.fit", x)
         span = (x.amax(0) - x.amin(0)) / self.period
         wide = torch.nonzero(span > 1.0 + _ROUNDING)
-        if len(wide):
-            i = int(wide[0])
-            warnings.warn(
+        if not len(wide):
+            return self
+        if float(span.max()) > _MANY:
+            i = int(span.argmax())
+            raise DataError(
                 f"Circle.fit: column {i} of x spans {float(span[i]):.3g} periods of "
-                f"{self.period:.4g}; if these are no angles in that unit, give the period, such as "
-                f"360.0 for degrees.",
-                UserWarning,
-                stacklevel=2,
+                f"{self.period:.4g}, expected about one; give the period in the unit of x, such as "
+                f"period=360 for degrees, or take x modulo its period."
             )
+        i = int(wide[0])
+        warnings.warn(
+            f"Circle.fit: column {i} of x spans {float(span[i]):.3g} periods of "
+            f"{self.period:.4g}; if these are no angles in that unit, give the period, such as "
+            f"period=360 for degrees.",
+            UserWarning,
+            stacklevel=2,
+        )
         return self
 
     def influence(self) -> Tensor:
