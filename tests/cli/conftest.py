@@ -25,6 +25,12 @@ class Result:
         return json.loads(self.out)
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch, tmp_path):
+    """What a command writes where it is called does not end up among the sources."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def typed(capsys):
     """Type a command: ``typed("info", "model.safetensors")``."""
