@@ -164,7 +164,7 @@ NO_CIRCLES = {
     "number": ({"start": 5}, "start is 5, expected a transform or one of 'circle'"),
     "no period": ({"period": 0.0}, r"period is 0\.0, expected a positive number, such as 360"),
     "endless": ({"period": math.inf}, "period is inf, expected a positive number"),
-    "text": ({"period": "360"}, "period is '360', expected a positive number"),
+    "text": ({"period": "360"}, "period is '360', expected a number"),
 }
 
 
