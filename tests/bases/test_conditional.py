@@ -14,6 +14,7 @@ from pushforward.numerics.conditioning import reach
 
 WIDTH, FEATURES = 3, 2
 HIDDEN = (8,)
+COVARIANCE = [[2.0, 0.6], [0.6, 1.0]]
 
 KINDS = {
     "normal": (
@@ -36,6 +37,12 @@ KINDS = {
             FEATURES, 4.0, loc=0.5, scale=0.8, context=WIDTH, hidden=HIDDEN, **more
         ),
         lambda loc, scale, df: D.StudentT(df, loc, scale),
+    ),
+    "multivariate-normal": (
+        lambda **more: bases.MultivariateNormal(
+            FEATURES, 0.5, COVARIANCE, context=WIDTH, hidden=HIDDEN, **more
+        ),
+        lambda loc, factor: D.MultivariateNormal(loc, scale_tril=factor),
     ),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -69,7 +76,14 @@ def contexts(*batch, seed=1):
 
 def same(kind, base, context):
     """The density of each context by PyTorch, with the parameters as the docstring has them."""
-    raw = base.network(reach(context)).detach().unflatten(-1, (-1, FEATURES))
+    raw = base.network(reach(context)).detach()
+    if kind == "multivariate-normal":
+        bounded = 3 * torch.tanh(raw[..., 2:] / 3)
+        turned = torch.zeros(*raw.shape[:-1], 2, 2).double()
+        turned[..., 0, 0], turned[..., 1, 1] = bounded[..., 0].exp(), bounded[..., 1].exp()
+        turned[..., 1, 0] = bounded[..., 2]
+        return KINDS[kind][1](raw[..., :2] + base.loc.detach(), base.scale_tril.detach() @ turned)
+    raw = raw.unflatten(-1, (-1, FEATURES))
     moved = [raw[..., 0, :] + base.loc]
     moved.append((base.log_scale + 3 * torch.tanh(raw[..., 1, :] / 3)).exp())
     if kind == "student-t":
@@ -132,8 +146,11 @@ def test_before_training_a_context_changes_nothing(kind):
 def test_the_network_learns_and_the_rest_as_asked(kind, learn):
     base = KINDS[kind][0](learn=learn)
     own = {name for name, _ in base.named_parameters() if "network" not in name}
-    assert own == ({"loc", "log_scale"} | ({"raw_df"} & own) if learn else set())
-    assert ("raw_df" in own) == (learn and kind == "student-t")
+    shapes = {
+        "student-t": {"log_scale", "raw_df"},
+        "multivariate-normal": {"log_diagonal", "below"},
+    }
+    assert own == ({"loc"} | shapes.get(kind, {"log_scale"}) if learn else set())
     for value in (
         base.log_prob(torch.randn(9, FEATURES), torch.ones(WIDTH)),
         base.rsample(9, torch.ones(WIDTH)),
@@ -232,3 +249,15 @@ def test_shares_of_a_mixture_follow_the_context():
 def test_parts_that_read_contexts_of_other_widths_are_refused():
     with pytest.raises(ShapeError, match=r"Mixture: the parts read contexts of widths \[2, 3\]"):
         bases.Mixture(bases.Normal(1, context=2), context=3)
+
+
+@pytest.mark.parametrize("features", [1, 2, 5])
+def test_a_full_covariance_by_context_is_the_one_of_its_draws(features):
+    base = shaken(bases.MultivariateNormal(features, context=WIDTH, hidden=HIDDEN))
+    context, elsewhere = contexts(2)
+    draws = base.rsample(100_000, context, generator=torch.Generator().manual_seed(0)).detach()
+    known = D.MultivariateNormal(draws.mean(0), draws.T.cov().reshape(features, features))
+    ours = base.log_prob(draws[:500], context).detach()
+    assert_close(ours, known.log_prob(draws[:500]), atol=0.1, rtol=0)
+    other = base.rsample(500, elsewhere).detach()
+    assert float(base.log_prob(other, context).detach().mean()) < float(ours.mean()) - 0.1

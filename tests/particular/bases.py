@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 
@@ -31,6 +32,13 @@ def breaks() -> Iterator[Break]:
     yield Break("StudentT", "fit forgets the scale", _scale_not_placed, BASES, "student")
     yield Break("MultivariateNormal", "factor transposed", _transposed, BASES, "multivariate")
     yield Break("MultivariateNormal", "without its determinant", _no_height, BASES, "multivariate")
+    for name, change in (
+        ("a context turns draws the other way", lambda loc, matrix: (loc, matrix.mT)),
+        ("a context moves no draws", lambda loc, matrix: (0.0 * loc, matrix)),
+        ("a context stretches no draws", lambda loc, matrix: (loc, 0.0 * matrix + torch.eye(2))),
+    ):
+        apply = functools.partial(_moved, change)
+        yield Break("MultivariateNormal", name, apply, BASES, "multivariate")
     yield Break("Mixture", "shares deaf to the context", _deaf_shares, BASES, "mixture")
     yield Break("Mixture", "always exact", _always_exact, BASES, "mixture")
     yield Break("Resampled", "Z forgotten", _without_z, BASES, "resampled")
@@ -51,6 +59,17 @@ def _scale_free() -> None:
         return self._standard_log_prob((z - loc) * (-log_scale).exp(), *shape).sum(-1)
 
     LocationScale.log_prob = log_prob
+
+
+def _moved(change) -> None:
+    def moves(old):
+        def other(self, method, batch, context):
+            found = old(self, method, batch, context)
+            return change(*found) if found is not None and method == "rsample" else found
+
+        return other
+
+    replaced(bases.MultivariateNormal, "_moves", moves)
 
 
 def _deaf() -> None:
