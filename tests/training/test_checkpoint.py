@@ -312,6 +312,12 @@ fit(flow, rows, steps=5000, batch_size=64, patience=1e9, checkpoint=checkpoint, 
 """
 
 
+def steps_noted(counter):
+    """Steps in the file; none while it is not there or being made."""
+    noted = counter.read_bytes() if counter.exists() else b""
+    return struct.unpack("<q", noted)[0] if len(noted) == 8 else 0
+
+
 def test_a_real_kill_loses_at_most_one_interval(tmp_path, build, ring):
     torch.save(ring, tmp_path / "rows.pt")
     folder = tmp_path / "run"
@@ -320,7 +326,7 @@ def test_a_real_kill_loses_at_most_one_interval(tmp_path, build, ring):
     try:
         counter = folder / "steps"
         deadline = time.monotonic() + 60
-        while not counter.exists() or struct.unpack("<q", counter.read_bytes())[0] < 120:
+        while steps_noted(counter) < 120:
             assert child.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.005)
