@@ -41,9 +41,10 @@ benchmarks: $(READY) ## Compare with other libraries (needs PUSHFORWARD_DATA, ta
 clean: ## Remove what the other targets made
 	@rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
 	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -f src/pushforward/kernels/_compiled*
 
 # The stamp is written last, so that an installation that broke off is begun again.
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml setup.py constraints.txt $(wildcard src/pushforward/kernels/csrc/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, $(PYTHON) is %d.%d; try make PYTHON=python3.12" % sys.version_info[:2])'
 	@echo "Installing into $(VENV) (once; PyTorch is large) …"
 	@$(PYTHON) -m venv $(VENV)

@@ -38,6 +38,7 @@ FAMILIES_SEE = {
     "compose",
     "domains",
     "elementwise",
+    "fused",
     "linear",
     "moving",
 }  # and no other family of transforms

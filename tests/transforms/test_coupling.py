@@ -121,7 +121,8 @@ def test_a_map_of_what_is_kept_does_not_change_what_the_network_sees(context):
     x, c = rows(6, 5), rows(6, context) if context else None
     z, logdet = both(x, c)
     without, part = plain(x, c)
-    assert_close(z[:, 2:], without[:, 2:], atol=0, rtol=0)
+    # one of the two runs in one kernel, which adds up in another order
+    assert_close(z[:, 2:], without[:, 2:], atol=1e-14, rtol=0)
     # the kept features go through a map of their own, with parameters trained or of the context
     step = both.kept_step
     raw = step.raw if c is None else step.network(4.0 * torch.asinh(c / 4.0)).reshape(6, 2, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pushforward.kernels.formula import Formula
 from pushforward.maps.base import Map
 
 __all__ = ["Additive"]
@@ -27,6 +28,7 @@ class Additive(Map):
     """
 
     raw_width = 1
+    formula = Formula("additive", 1)
 
     @property
     def shifts(self) -> bool:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from pushforward.errors import ArgumentError
+from pushforward.kernels.elementwise import move
+from pushforward.kernels.formula import Formula
 from pushforward.maps.base import Map
 
 __all__ = ["Affine"]
@@ -47,14 +49,21 @@ class Affine(Map):
         if not 0.0 < bound < math.inf:
             raise ArgumentError(f"Affine: bound is {bound}, expected a positive number.")
         self.bound = float(bound)
+        self.formula = Formula("affine", self.raw_width, bound=self.bound)
 
     def forward(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """Scale, then shift."""
-        log_scale, shift = self._read(raw)
-        return torch.addcmul(shift, x, log_scale.exp()), log_scale
+        return move(self._plain_forward, self.formula, x, raw)
 
     def inverse(self, z: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """Shift back, then scale back."""
+        return move(self._plain_inverse, self.formula, z, raw, inverse=True)
+
+    def _plain_forward(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+        log_scale, shift = self._read(raw)
+        return torch.addcmul(shift, x, log_scale.exp()), log_scale
+
+    def _plain_inverse(self, z: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         log_scale, shift = self._read(raw)
         return (z - shift) * (-log_scale).exp(), -log_scale
 

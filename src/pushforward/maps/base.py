@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from pushforward.errors import InputTypeError
+from pushforward.kernels.formula import Formula
 from pushforward.spec import Part
 
 __all__ = ["Map", "as_map"]
@@ -30,11 +31,17 @@ class Map(Part, nn.Module):
     """
 
     raw_width: int
+    formula: Formula | None = None  # what the compiled kernels know of it; None: nothing
 
     @property
     def outside(self) -> str:
         """Beyond its box it goes on along a ``line``, in a ``circle``, or there is ``nothing``."""
         return "line"
+
+    @property
+    def constants(self) -> tuple[Tensor | None, Tensor | None]:
+        """What the kernels read besides the formula, such as the ends of boxes."""
+        return None, None
 
     @property
     def shifts(self) -> bool:

@@ -40,6 +40,11 @@ class Boxed(Map):
         self.register_buffer("low", torch.tensor(-half))
         self.register_buffer("high", torch.tensor(half))
 
+    @property
+    def constants(self) -> tuple[Tensor | None, Tensor | None]:
+        """The ends of the boxes."""
+        return self.low, self.high
+
     def bind(self: B, features: int) -> B:
         """A copy with a box for each of ``features`` numbers."""
         bound = super().bind(features)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pushforward.networks.mlp import ACTIVATIONS, check_network
+from pushforward.kernels.layer import Staircase
+from pushforward.networks.mlp import ACTIVATIONS, check_network, linear_tensors
 from pushforward.numerics.dependence import dependence
 from pushforward.spec import Part
 
@@ -99,6 +100,40 @@ class MaskedMLP(Part, nn.Module):
         weight = self.last.weight * self.get_buffer("mask_last")
         x = functional.linear(x, weight, self.last.bias)
         return x.reshape(*x.shape[:-1], self.features, self.outputs)
+
+    def linear_tensors(self) -> list[Tensor] | None:
+        """Weight and bias of each layer in turn, for kernels; None where they cannot be used."""
+        if type(self) is not MaskedMLP:
+            return None
+        layers = [*self._modules["layers"]._modules.values(), self._modules["last"]]  # type: ignore[union-attr]
+        return linear_tensors(self, layers, self.activation, self.dropout)  # type: ignore[arg-type]
+
+    @property
+    def widths(self) -> list[int]:
+        """Of its inputs, hidden layers and outputs."""
+        inner = [layer.out_features for layer in self.layers]  # type: ignore[union-attr]
+        return [self.features + self.context, *inner, self.features * self.outputs]  # type: ignore[list-item]
+
+    def staircases(self, sequence: Tensor) -> list[Staircase] | None:
+        """How its layers are masked, with the context first and the features in this sequence.
+
+        None where the masks are no staircases, as those of a graph.
+        """
+        columns = torch.cat((torch.arange(self.context) + self.features, sequence.cpu()))
+        blocks = sequence.cpu()[:, None] * self.outputs + torch.arange(self.outputs)
+        found = []
+        for i in range(len(self.layers) + 1):
+            last = i == len(self.layers)
+            mask = self.get_buffer("mask_last" if last else f"mask{i}").cpu() != 0
+            limit = mask.sum(1)
+            rows = blocks.flatten() if last else limit.argsort(stable=True)
+            limit = limit[rows]
+            steps = torch.arange(len(columns)) < limit[:, None]
+            if not torch.equal(mask[rows][:, columns], steps) or bool((limit.diff() < 0).any()):
+                return None
+            found.append(Staircase(limit, rows.contiguous(), columns.contiguous()))
+            columns = rows
+        return found
 
 
 def _sets(allowed: Tensor, empty: bool) -> Tensor:

@@ -8,11 +8,14 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.module import _has_any_global_hook
 
 from pushforward.errors import ArgumentError
+from pushforward.kernels.layer import ACTIVATIONS as KERNEL_ACTIVATIONS
+from pushforward.kernels.layer import MOST_LAYERS
 from pushforward.spec import Part
 
-__all__ = ["ACTIVATIONS", "MLP"]
+__all__ = ["ACTIVATIONS", "MLP", "linear_tensors"]
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu,
@@ -80,6 +83,50 @@ class MLP(Part, nn.Module):
             if self.dropout:
                 x = functional.dropout(x, self.dropout, self.training)
         return self.last(x)  # type: ignore[no-any-return]
+
+    def linear_tensors(self) -> list[Tensor] | None:
+        """Weight and bias of each layer in turn, for kernels; None where they cannot be used."""
+        if type(self) is not MLP or self.last is None:
+            return None
+        layers = [*self._modules["hidden_layers"]._modules.values(), self._modules["last"]]  # type: ignore[union-attr]
+        return linear_tensors(self, layers, self.activation, self.dropout)  # type: ignore[arg-type]
+
+    @property
+    def widths(self) -> list[int]:
+        """Of its inputs, hidden layers and outputs."""
+        return [self.inputs, *(layer.out_features for layer in self.hidden_layers), self.outputs]  # type: ignore[union-attr, list-item]
+
+
+def linear_tensors(
+    network: nn.Module, layers: Sequence[nn.Module], activation: str, dropout: float
+) -> list[Tensor] | None:
+    """Weight and bias of each layer in turn, for kernels; None where they cannot take its place.
+
+    They compute what a perceptron says it does: not what a hook, a parametrization or dropout adds.
+    """
+    if activation not in KERNEL_ACTIVATIONS or len(layers) > MOST_LAYERS:
+        return None
+    if (dropout and network.training) or _has_any_global_hook() or _hooked(network):  # type: ignore[no-untyped-call]
+        return None
+    found: list[Tensor] = []
+    for layer in layers:
+        if type(layer) is not nn.Linear or _hooked(layer):
+            return None
+        for name in ("weight", "bias"):
+            tensor = layer._parameters.get(name)
+            if tensor is None or not tensor.is_contiguous():
+                return None
+            found.append(tensor)
+    return found
+
+
+def _hooked(module: nn.Module) -> bool:
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    )
 
 
 def check_network(who: str, hidden: Sequence[int], activation: str, dropout: float) -> None:

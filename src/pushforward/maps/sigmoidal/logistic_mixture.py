@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pushforward.kernels.elementwise import move
+from pushforward.kernels.formula import Formula
 from pushforward.maps.numeric import Curve, NumericMap, check_counts, check_min_slope
 from pushforward.maps.sigmoidal.mixture import add_line, bounded_exp, logit_of_mixture, spread
 
@@ -56,6 +58,19 @@ class LogisticMixture(NumericMap):
         places, slopes = spread(components)
         self.register_buffer("places", places)
         self.register_buffer("slopes", slopes)
+        self.formula = Formula(
+            "logistic mixture", self.raw_width, components, min_slope=self.min_slope
+        )
+
+    @property
+    def constants(self) -> tuple[Tensor | None, Tensor | None]:
+        """Where the components begin."""
+        return self.places, self.slopes
+
+    def forward(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """``h(x)`` and its log-derivative."""
+        plain = super().forward
+        return move(plain, self.formula, x, raw, *self.constants)
 
     def curve(self, raw: Tensor) -> Curve:
         """The mixture with its parameters read."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pushforward.errors import ArgumentError
+from pushforward.kernels.elementwise import move
 from pushforward.maps.box import Boxed
 
 __all__ = ["Bin", "Knots", "Spline", "closed", "pinned"]
@@ -104,14 +105,24 @@ class Spline(Boxed):
 
     def forward(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """``h(x)`` and its log-derivative."""
+        if self.formula is None:
+            return self._plain_forward(x, raw)
+        return move(self._plain_forward, self.formula, x, raw, *self.constants)
+
+    def inverse(self, z: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """``h^-1(z)`` and its log-derivative."""
+        if self.formula is None:
+            return self._plain_inverse(z, raw)
+        return move(self._plain_inverse, self.formula, z, raw, *self.constants, inverse=True)
+
+    def _plain_forward(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         u, over = self._enter(x)
         knots = self._knots(raw)
         b = self._find(u, knots, 0)
         rise, log_slope = self._rise(b, ((u - b.x) / b.width).clamp(0.0, 1.0))
         return self._leave(b.y + rise, log_slope, over, knots.slopes)
 
-    def inverse(self, z: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
-        """``h^-1(z)`` and its log-derivative."""
+    def _plain_inverse(self, z: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         v, over = self._enter(z)
         knots = self._knots(raw)
         b = self._find(v, knots, 1)

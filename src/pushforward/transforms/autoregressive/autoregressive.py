@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pushforward.kernels.layer import Plan
 from pushforward.maps.base import Map, as_map
 from pushforward.networks.masked_mlp import MaskedMLP
 from pushforward.numerics.conditioning import reach
 from pushforward.numerics.dependence import dependence, levels
+from pushforward.transforms.fused import Weights, call_with, fused
 from pushforward.transforms.moving import Moving, entered, left
 
 __all__ = ["Autoregressive"]
@@ -91,23 +93,69 @@ class Autoregressive(Moving):
         self.register_buffer("known", places[None, :] < steps[:, None])
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        x, outside = entered(self.map, x, self.periodic)
-        z, log_derivative = self.map(x, self._raw(x, context))
-        return z, left(log_derivative.sum(-1), outside)
+        found = self._fused(x, context, inverse=False)
+        return self._plain(x, context, False) if found is None else found
 
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        z, outside = entered(self.map, z, self.periodic)
+        # the kernel goes feature by feature, and has no gradient
+        wants = torch.is_grad_enabled() and (
+            z.requires_grad
+            or any(p.requires_grad for p in self.network.parameters())
+            or (context is not None and context.requires_grad)
+        )
+        found = None if wants else self._fused(z, context, inverse=True)
+        return self._plain(z, context, True) if found is None else found
+
+    def _fused(
+        self, x: Tensor, context: Tensor | None, inverse: bool
+    ) -> tuple[Tensor, Tensor] | None:
+        return fused(self, x, context, inverse=inverse) if type(self) is Autoregressive else None
+
+    def _plain(
+        self, x: Tensor, context: Tensor | None, inverse: bool, weights: Weights | None = None
+    ) -> tuple[Tensor, Tensor]:
+        x, outside = entered(self.map, x, self.periodic)
+        if inverse:
+            z, log_derivative = self._feature_by_feature(x, context)
+        else:
+            z, log_derivative = self.map(x, self._raw(x, context, weights))
+        return z, left(log_derivative.sum(-1), outside)
+
+    def _feature_by_feature(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         x, log_derivative = z, z
         for known in self.known:
             # Features not known yet are set to zero: their guesses could overflow, and a masked
             # weight times infinity is nan.
             x = torch.where(known, x, torch.zeros_like(x))
             x, log_derivative = self.map.inverse(z, self._raw(x, context))
-        return x, left(log_derivative.sum(-1), outside)
+        return x, log_derivative
 
-    def _raw(self, x: Tensor, context: Tensor | None) -> Tensor:
+    def _raw(self, x: Tensor, context: Tensor | None, weights: Weights | None = None) -> Tensor:
         seen = None if context is None else reach(context)
-        return self.network(reach(x), seen).to(x.dtype)  # type: ignore[no-any-return]
+        return call_with(self.network, weights, reach(x), seen).to(x.dtype)  # type: ignore[no-any-return]
+
+    def _plan_depends_on(self) -> tuple[Tensor, ...]:
+        return self.places, *self.network.buffers()
+
+    def _plan(self) -> Plan | None:
+        assert self.map.formula is not None
+        sequence = self.places.argsort()
+        stairs = self.network.staircases(sequence)
+        if stairs is None:
+            return None
+        return Plan(
+            self.map.formula,
+            len(sequence),
+            seen=sequence,
+            moved=sequence,
+            kept=sequence[:0],
+            context=self.context,
+            context_first=True,
+            box_by_feature=True,
+            activation=self.network.activation,
+            widths=self.network.widths,
+            stairs=stairs,
+        )
 
     def influence(self) -> Tensor:
         """Each feature itself, and those that its parameters depend on."""

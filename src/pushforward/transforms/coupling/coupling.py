@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.errors import ArgumentError
+from pushforward.kernels.layer import Plan
 from pushforward.maps.base import Map, as_map
 from pushforward.networks.given import made_network, shaped_output
 from pushforward.networks.mlp import MLP
@@ -19,6 +20,7 @@ from pushforward.transforms.coupling.keeps import half, shape_of
 from pushforward.transforms.domains import Angles, Box, Domain, Everywhere, PartOf
 from pushforward.transforms.domains.together import groups, row_of, shaped, side_by_side
 from pushforward.transforms.elementwise import Elementwise
+from pushforward.transforms.fused import Weights, call_with, fused
 from pushforward.transforms.moving import domain_of, entered, image_of, left
 
 __all__ = ["Coupling"]
@@ -182,22 +184,53 @@ class Coupling(Transform):
         return self.image(taken)
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        kept, moved, outside = self._enter(x)
-        moved, log_derivative = self.map(moved, self._raw(kept, context))
-        logdet = log_derivative.sum(-1)
-        if self.kept_step is not None:
-            kept, more = self.kept_step._forward(kept, context)
-            logdet = logdet + more
-        return self._join(kept, moved), left(logdet, outside)
+        return self._move(x, context, inverse=False)
 
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        kept, moved, outside = self._enter(z)
+        return self._move(z, context, inverse=True)
+
+    def _move(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
+        if type(self) is Coupling and self.kept_step is None and not len(self.angles):
+            flat = x if len(self.event_shape) == 1 else x.flatten(-len(self.event_shape))
+            found = fused(self, flat, context, inverse=inverse)
+            if found is not None:
+                return found[0].reshape(x.shape), found[1]
+        return self._plain(x, context, inverse)
+
+    def _plain(
+        self, x: Tensor, context: Tensor | None, inverse: bool, weights: Weights | None = None
+    ) -> tuple[Tensor, Tensor]:
+        kept, moved, outside = self._enter(x)
         more = None
-        if self.kept_step is not None:  # first, since the network sees what is kept as it was
+        if inverse and self.kept_step is not None:
+            # first, since the network sees what is kept as it was
             kept, more = self.kept_step._inverse(kept, context)
-        moved, log_derivative = self.map.inverse(moved, self._raw(kept, context))
+        raw = self._raw(kept, context, weights)
+        moved, log_derivative = (self.map.inverse if inverse else self.map.forward)(moved, raw)
         logdet = log_derivative.sum(-1)
-        return self._join(kept, moved), left(logdet if more is None else logdet + more, outside)
+        if not inverse and self.kept_step is not None:
+            kept, more = self.kept_step._forward(kept, context)
+        logdet = logdet if more is None else logdet + more
+        return self._join(kept, moved), left(logdet, outside)
+
+    def _plan_depends_on(self) -> tuple[Tensor, ...]:
+        return self.kept, self.moved
+
+    def _plan(self) -> Plan | None:
+        assert isinstance(self.network, MLP)
+        assert self.map.formula is not None
+        return Plan(
+            self.map.formula,
+            len(self.order),
+            seen=self.kept,
+            moved=self.moved,
+            kept=self.kept,
+            context=self.context,
+            context_first=False,
+            box_by_feature=False,
+            activation=self.network.activation,
+            widths=self.network.widths,
+        )
 
     def _enter(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """What is kept and what moves, where the maps have something; and which events lie outside.
@@ -224,9 +257,9 @@ class Coupling(Transform):
         inputs = len(self.kept) + len(self.angles) + self.context
         return inputs, len(self.moved) * self.map.raw_width
 
-    def _raw(self, kept: Tensor, context: Tensor | None) -> Tensor:
+    def _raw(self, kept: Tensor, context: Tensor | None, weights: Weights | None = None) -> Tensor:
         outputs = self._widths()[1]
-        given = self.network(self._seen(kept, context))
+        given = call_with(self.network, weights, self._seen(kept, context))
         raw = shaped_output("Coupling", self.network, given, (*kept.shape[:-1], outputs))
         return raw.unflatten(-1, (len(self.moved), self.map.raw_width)).to(kept.dtype)  # type: ignore[no-any-return, no-untyped-call]
 

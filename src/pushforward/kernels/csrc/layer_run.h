@@ -1,0 +1,102 @@
+/* Weights as products read them: masked and put in order where there are limits; transposed. */
+
+typedef struct {
+  FN(job) *job;
+  REAL *weight[MOST_LAYERS], *bias[MOST_LAYERS], *turned[MOST_LAYERS];
+} FN(packing);
+
+static void FN(pack_rows)(void *argument, int64_t first, int64_t last, int64_t thread) {
+  const FN(packing) *p = argument;
+  const layer_t *l = p->job->layer;
+  int64_t before = 0;
+  (void)thread;
+  for (int64_t i = 0; i < l->layers; before += l->linear[i].outputs, i++) {
+    const linear_t *linear = &l->linear[i];
+    int64_t inputs = linear->inputs, outputs = linear->outputs;
+    int64_t begin = first > before ? first - before : 0;
+    int64_t end = last - before < outputs ? last - before : outputs;
+    for (int64_t o = begin; o < end; o++) {
+      int64_t row = linear->rows ? linear->rows[o] : o;
+      const REAL *from = (const REAL *)l->weight[i] + row * inputs;
+      if (!linear->limit) continue;
+      int64_t seen = linear->limit[o];
+      REAL *to = p->weight[i] + o * inputs;
+      for (int64_t k = 0; k < seen; k++) to[k] = from[linear->columns ? linear->columns[k] : k];
+      for (int64_t k = seen; k < inputs; k++) to[k] = 0;
+      p->bias[i][o] = ((const REAL *)l->bias[i])[row];
+    }
+    if (!p->turned[i]) continue;
+    for (int64_t k = 0; k < inputs; k += 16) /* a few columns at a time: their lines stay near */
+      for (int64_t o = begin; o < end; o++) {
+        const REAL *from = p->job->weight[i] + o * inputs;
+        int64_t stop = k + 16 < inputs ? k + 16 : inputs;
+        for (int64_t c = k; c < stop; c++) p->turned[i][c * outputs + o] = from[c];
+      }
+  }
+}
+
+/* Points a job to weights, packing what needs it into memory of the calling thread; 0 if there is
+ * none. `extra` numbers are left free at the end of it, where `job->gradients` then points. */
+static int FN(pack)(FN(job) *job, int backward, int64_t extra) {
+  const layer_t *l = job->layer;
+  FN(packing) p = {.job = job};
+  int64_t numbers = extra, starts = 0, rows = 0;
+  for (int64_t i = 0; i < l->layers; i++) {
+    const linear_t *linear = &l->linear[i];
+    int64_t size = linear->outputs * linear->inputs;
+    numbers += (linear->limit ? size + linear->outputs : 0) + (backward ? size : 0);
+    starts += linear->limit && backward ? linear->inputs : 0;
+    rows += linear->outputs;
+  }
+  char *memory = shared_of(numbers * (int64_t)sizeof(REAL) + starts * (int64_t)sizeof(int64_t));
+  if (!memory) return 0;
+  int64_t *start = (int64_t *)memory;
+  REAL *next = (REAL *)(start + starts);
+  for (int64_t i = 0; i < l->layers; i++) {
+    const linear_t *linear = &l->linear[i];
+    int64_t inputs = linear->inputs, outputs = linear->outputs;
+    job->weight[i] = l->weight[i], job->bias[i] = l->bias[i], job->start[i] = 0;
+    if (linear->limit) {
+      job->weight[i] = p.weight[i] = next, next += outputs * inputs;
+      job->bias[i] = p.bias[i] = next, next += outputs;
+    }
+    if (linear->limit && backward) {
+      int64_t o = 0;
+      job->start[i] = start;
+      for (int64_t k = 0; k < inputs; k++) {
+        while (o < outputs && linear->limit[o] <= k) o++;
+        start[k] = o;
+      }
+      start += inputs;
+    }
+    p.turned[i] = 0;
+    if (backward) job->turned[i] = p.turned[i] = next, next += outputs * inputs;
+  }
+  job->gradients = next;
+  parallel(FN(pack_rows), &p, rows, l->threads);
+  return 1;
+}
+
+static int FN(layer_run)(const layer_t *l) {
+  FN(job) job = {0};
+  FN(measure)(l, &job);
+  if (!FN(pack)(&job, 0, 0)) return 1;
+  int64_t blocks = (l->rows + BLOCK - 1) / BLOCK;
+  int sequential = l->inverse && l->linear[0].limit != 0;
+  parallel(sequential ? FN(sequential_blocks) : FN(layer_blocks), &job, blocks, l->threads);
+  return job.failed;
+}
+
+static int FN(layer_backward_run)(const layer_t *l) {
+  FN(job) job = {0};
+  FN(measure)(l, &job);
+  int64_t blocks = (l->rows + BLOCK - 1) / BLOCK, rows = 0;
+  int64_t used = l->threads < blocks ? l->threads : blocks;
+  if (used < 1) used = 1;
+  if (!FN(pack)(&job, 1, used * job.gradient_step)) return 1;
+  int64_t ran = parallel(FN(layer_backward_blocks), &job, blocks, used);
+  FN(total) total = {.job = &job, .used = ran};
+  for (int64_t i = 0; i < l->layers; i++) rows += l->linear[i].outputs;
+  parallel(FN(gradient_rows), &total, rows, l->threads);
+  return job.failed;
+}

@@ -1,0 +1,62 @@
+/* Threads and memory. The OpenMP runtime that PyTorch has loaded runs the threads: its address is
+ * handed in when the library is loaded (kernels/library.py), so that there is one runtime, one pool,
+ * and nothing to link to. Without one, everything runs in the calling thread. */
+
+#include <stdint.h>
+#include <stdlib.h>
+
+typedef void (*block_function)(void *argument, int64_t first, int64_t last, int64_t thread);
+
+static void (*begin_threads)(void (*function)(void *), void *data, unsigned threads, unsigned flags);
+static int (*thread_number)(void);
+static int (*thread_count)(void);
+
+typedef struct {
+  block_function function;
+  void *argument;
+  int64_t count, ran;
+} work_t;
+
+static void one_thread(void *data) {
+  work_t *work = data;
+  int64_t t = thread_number(), n = thread_count();
+  if (t == 0) work->ran = n;
+  work->function(work->argument, work->count * t / n, work->count * (t + 1) / n, t);
+}
+
+/* Calls a function on parts of 0 … count, and returns how many threads took part. */
+static int64_t parallel(block_function function, void *argument, int64_t count, int64_t threads) {
+  if (threads > count) threads = count;
+  if (threads <= 1 || !begin_threads) {
+    function(argument, 0, count, 0);
+    return 1;
+  }
+  work_t work = {function, argument, count, 1};
+  begin_threads(one_thread, &work, (unsigned)threads, 0);
+  return work.ran;
+}
+
+/* Memory that a thread keeps from call to call. */
+typedef struct {
+  void *memory;
+  int64_t size;
+} store_t;
+
+static __thread store_t own_store, shared_store;
+
+static void *grown(store_t *store, int64_t size) {
+  if (size > store->size) {
+    free(store->memory);
+    store->size = 0;
+    store->memory = 0;
+    if (posix_memalign(&store->memory, 64, (size_t)size)) {
+      store->memory = 0;
+      return 0;
+    }
+    store->size = size;
+  }
+  return store->memory;
+}
+
+static void *scratch_of(int64_t size) { return grown(&own_store, size); }
+static void *shared_of(int64_t size) { return grown(&shared_store, size + 64); }

@@ -1,0 +1,101 @@
+"""Which way a computation takes: the compiled kernel, or the plain function that defines it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+from pushforward.kernels import library
+
+__all__ = ["disabled", "fused_way", "way"]
+
+_off = 0
+
+
+@contextmanager
+def disabled() -> Iterator[None]:
+    """Take the plain path inside the ``with`` block, whatever there is.
+
+    Example:
+        >>> with disabled():
+        ...     way(torch.zeros(1))
+        'plain'
+    """
+    global _off
+    _off += 1
+    try:
+        yield
+    finally:
+        _off -= 1
+
+
+def way(*tensors: Tensor) -> str:
+    """``plain``, ``kernel``, or ``operator`` under compilation, for a map of numbers.
+
+    A kernel reads memory. What has none of its own, or is watched by somebody who would not see a
+    kernel, takes the plain path: other devices, half precision, subclasses of tensors, tracers and
+    dispatch modes, and nested transformations. A program that is exported shall run without this
+    package.
+    """
+    if library.LIBRARY is None or _off:
+        return "plain"
+    if torch.compiler.is_compiling():
+        return "plain" if _exporting() or not _readable(tensors) else "operator"
+    if _watched() or not _readable(tensors):
+        return "plain"
+    if torch._C._are_functorch_transforms_active() and not _one_transformation():  # type: ignore[attr-defined]
+        return "plain"
+    # Backward does not carry tangents on: forward over reverse is left to the plain path.
+    if forward_ad._current_level >= 0 and any(t.requires_grad for t in tensors):
+        return "plain"
+    return "kernel"
+
+
+def fused_way(*tensors: Tensor) -> bool:
+    """Whether a whole layer may run in one kernel: in plain eager computation alone."""
+    return (
+        library.LIBRARY is not None
+        and not _off
+        and not torch.compiler.is_compiling()
+        and not torch._C._are_functorch_transforms_active()  # type: ignore[attr-defined]
+        and forward_ad._current_level < 0
+        and not torch.is_autocast_enabled("cpu")
+        and not _watched()
+        and _readable(tensors)
+    )
+
+
+def _exporting() -> bool:
+    exporting = getattr(torch.compiler, "is_exporting", None)  # PyTorch 2.7
+    return exporting is not None and exporting()
+
+
+def _watched() -> bool:
+    """Whether somebody follows each operation, such as a tracer or a counter of operations."""
+    return torch._C._len_torch_dispatch_stack() > 0 or torch._C._get_tracing_state() is not None  # type: ignore[attr-defined]
+
+
+def _readable(tensors: tuple[Tensor, ...]) -> bool:
+    """Numbers in this process's memory, all of one type, and not none of them."""
+    dtype = tensors[0].dtype
+    if dtype is not torch.float32 and dtype is not torch.float64:
+        return False
+    for tensor in tensors:
+        kind = type(tensor)
+        if kind is not Tensor and kind is not nn.Parameter:
+            return False
+        if tensor.dtype is not dtype or not tensor.is_cpu or tensor.layout is not torch.strided:
+            return False
+    return True
+
+
+def _one_transformation() -> bool:
+    """Whether just one transformation is at work, of a kind that kernels follow."""
+    stack: Any = torch._C._functorch.get_interpreter_stack()  # type: ignore[attr-defined]
+    kinds = torch._C._functorch.TransformType  # type: ignore[attr-defined]
+    return len(stack) == 1 and stack[0].key() in (kinds.Vmap, kinds.Jvp)

@@ -1,0 +1,210 @@
+"""A map applied by a kernel: differentiable, in every way that its definition is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from pushforward.kernels import library
+from pushforward.kernels.dispatch import way
+from pushforward.kernels.formula import Formula
+
+__all__ = ["Definition", "move"]
+
+Definition = Callable[[Tensor, Tensor], "tuple[Tensor, Tensor]"]
+
+
+class _Call(NamedTuple):
+    """All of a call that is no differentiable tensor."""
+
+    definition: Definition
+    formula: Formula
+    low: Tensor | None
+    high: Tensor | None
+    inverse: bool
+
+
+def move(
+    definition: Definition,
+    formula: Formula,
+    x: Tensor,
+    raw: Tensor,
+    low: Tensor | None = None,
+    high: Tensor | None = None,
+    *,
+    inverse: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """What ``definition(x, raw)`` gives, by a kernel where there is one.
+
+    Args:
+        definition: the map in plain PyTorch, in the same direction.
+        formula: the map as the kernels know it.
+        x: numbers ``(*batch, features)``.
+        raw: their parameters ``(*batch, features, width)``.
+        low: first constants of the map: lower ends of its boxes, ``()`` or ``(features,)``; or
+            places of components.
+        high: second constants: upper ends, or slopes.
+        inverse: whether it is the inverse.
+    """
+    fits = (
+        formula.fits
+        and raw.shape[:-1] == x.shape
+        and raw.shape[-1] == formula.width
+        and x.ndim > 0
+        and x.numel() > 0
+        and _fitting(formula, low, x)
+    )
+    if fits:
+        kind = way(x, raw) if low is None or high is None else way(x, raw, low, high)
+        if kind == "kernel":
+            call = _Call(definition, formula, low, high, inverse)
+            if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():  # type: ignore[attr-defined]
+                return _Move.apply(x, raw, call)  # type: ignore[no-any-return, no-untyped-call]
+            return _forward(call, x, raw)
+        if kind == "operator":
+            from pushforward.kernels.operators import move_operator
+
+            return move_operator(formula, x, raw, low, high, inverse)
+    return definition(x, raw)
+
+
+def _fitting(formula: Formula, low: Tensor | None, x: Tensor) -> bool:
+    """Whether there is a box for each feature, or one for all."""
+    if low is None or formula.kind != "rational quadratic" or low.ndim == 0:
+        return True
+    return low.shape == x.shape[-1:] and low.is_contiguous()
+
+
+def flat(x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and features of numbers and parameters, as views where that can be."""
+    if x.ndim == 2:
+        return x, raw
+    return x.reshape(-1, x.shape[-1]), raw.reshape(-1, *raw.shape[-2:])
+
+
+def _forward(call: _Call, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+    x, raw, shape = *flat(x, raw), x.shape
+    z, log_derivative = x.new_empty(shape), x.new_empty(shape)
+    fields = library.Elementwise(
+        call.formula.fields(call.low, call.high),
+        x.shape[0],
+        x.shape[1],
+        x.data_ptr(),
+        *x.stride(),
+        raw.data_ptr(),
+        *raw.stride(),
+        z.data_ptr(),
+        log_derivative.data_ptr(),
+    )
+    fields.inverse, fields.threads = call.inverse, library.threads()
+    assert library.LIBRARY is not None
+    library.LIBRARY.pushforward_elementwise(fields, x.dtype is torch.float64)
+    return z, log_derivative
+
+
+def _backward(
+    call: _Call, x: Tensor, raw: Tensor, z: Tensor, grad_z: Tensor, grad_log: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of the number that went in and of its parameters."""
+    data, given = (z, x) if call.inverse else (x, x)
+    grad_x, grad_raw = x.new_empty(x.shape), raw.new_empty(raw.shape)
+    features = x.shape[-1]
+    data, flat_raw = flat(data, raw)
+    given = given.reshape(-1, features).contiguous()
+    grad_z, grad_log = grad_z.reshape(-1, features), grad_log.reshape(-1, features)
+    fields = library.Elementwise(
+        call.formula.fields(call.low, call.high),
+        data.shape[0],
+        features,
+        data.data_ptr(),
+        *data.stride(),
+        flat_raw.data_ptr(),
+        *flat_raw.stride(),
+        given.data_ptr(),
+        None,
+        grad_z.data_ptr(),
+        grad_log.data_ptr(),
+        *grad_z.stride(),
+        *grad_log.stride(),
+        grad_x.data_ptr(),
+        grad_raw.data_ptr(),
+        call.inverse,
+        library.threads(),
+    )
+    assert library.LIBRARY is not None
+    library.LIBRARY.pushforward_elementwise_backward(fields, x.dtype is torch.float64)
+    return grad_x, grad_raw
+
+
+class _Move(torch.autograd.Function):
+    """The map of a call. What its kernels do not differentiate, its definition does."""
+
+    @staticmethod
+    def forward(x: Tensor, raw: Tensor, call: _Call) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        return _forward(call, x, raw)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        x, raw, ctx.call = inputs
+        kept = (x, raw, output[0] if ctx.call.inverse else x)
+        ctx.save_for_backward(*kept)
+        ctx.save_for_forward(*kept)
+
+    @staticmethod
+    def backward(ctx: Any, grad_z: Tensor, grad_log: Tensor) -> Any:  # type: ignore[override]
+        x, raw, z = ctx.saved_tensors
+        if torch.is_grad_enabled() or forward_ad._current_level >= 0:
+            grads = _by_definition(ctx.call, x, raw, grad_z, grad_log)
+        else:
+            grads = _backward(ctx.call, x, raw, z, grad_z, grad_log)
+        return *grads, None
+
+    @staticmethod
+    def jvp(ctx: Any, by_x: Tensor | None, by_raw: Tensor | None, _: Any) -> Any:  # type: ignore[override]
+        """Each result has its gradient; the tangent is their product with those of the inputs."""
+        x, raw, z = ctx.saved_tensors
+        one, zero = torch.ones_like(x), torch.zeros_like(x)
+        tangents = []
+        for pair in ((one, zero), (zero, one)):
+            grad_x, grad_raw = _backward(ctx.call, x, raw, z, *pair)
+            tangent = torch.zeros_like(x)
+            if by_x is not None:
+                tangent = tangent + grad_x * by_x
+            if by_raw is not None:
+                tangent = tangent + (grad_raw * by_raw).sum(-1)
+            tangents.append(tangent)
+        return tuple(tangents)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, x: Tensor, raw: Tensor, call: _Call) -> Any:  # type: ignore[override]
+        """What is mapped over is one more dimension of the batch."""
+        of_x, of_raw, _ = in_dims
+        size = info.batch_size
+        x = x.expand(size, *x.shape) if of_x is None else x.movedim(of_x, 0)
+        raw = raw.expand(size, *raw.shape) if of_raw is None else raw.movedim(of_raw, 0)
+        return _Move.apply(x, raw, call), (0, 0)  # type: ignore[no-untyped-call]
+
+
+def _by_definition(
+    call: _Call, x: Tensor, raw: Tensor, grad_z: Tensor, grad_log: Tensor
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients that can be differentiated again."""
+    with torch.enable_grad():
+        wanted = [t for t in (x, raw) if t.requires_grad]
+        found = iter(
+            torch.autograd.grad(
+                call.definition(x, raw),
+                wanted,
+                (grad_z, grad_log),
+                create_graph=True,
+                allow_unused=True,
+                materialize_grads=True,
+            )
+        )
+        return next(found) if x.requires_grad else None, (
+            next(found) if raw.requires_grad else None
+        )
