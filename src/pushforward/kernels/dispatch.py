@@ -48,7 +48,7 @@ def way(*tensors: Tensor) -> str:
         return "plain" if _exporting() or not _readable(tensors) else "operator"
     if _watched() or not _readable(tensors):
         return "plain"
-    if torch._C._are_functorch_transforms_active() and not _one_transformation():  # type: ignore[attr-defined]
+    if torch._C._are_functorch_transforms_active() and not _mapped_once():  # type: ignore[attr-defined]
         return "plain"
     # Backward does not carry tangents on: forward over reverse is left to the plain path.
     if forward_ad._current_level >= 0 and any(t.requires_grad for t in tensors):
@@ -94,8 +94,8 @@ def _readable(tensors: tuple[Tensor, ...]) -> bool:
     return True
 
 
-def _one_transformation() -> bool:
-    """Whether just one transformation is at work, of a kind that kernels follow."""
+def _mapped_once() -> bool:
+    """Whether just one transformation is at work, and it is vmap."""
     stack: Any = torch._C._functorch.get_interpreter_stack()  # type: ignore[attr-defined]
-    kinds = torch._C._functorch.TransformType  # type: ignore[attr-defined]
-    return len(stack) == 1 and stack[0].key() in (kinds.Vmap, kinds.Jvp)
+    kind: Any = torch._C._functorch.TransformType.Vmap  # type: ignore[attr-defined]
+    return len(stack) == 1 and bool(stack[0].key() == kind)

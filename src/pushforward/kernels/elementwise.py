@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +13,7 @@ from pushforward.kernels import library
 from pushforward.kernels.dispatch import way
 from pushforward.kernels.formula import Formula
 
-__all__ = ["Definition", "move"]
+__all__ = ["Definition", "differentiable_gradients", "move"]
 
 Definition = Callable[[Tensor, Tensor], "tuple[Tensor, Tensor]"]
 
@@ -193,18 +193,32 @@ def _by_definition(
     call: _Call, x: Tensor, raw: Tensor, grad_z: Tensor, grad_log: Tensor
 ) -> tuple[Tensor | None, Tensor | None]:
     """Gradients that can be differentiated again."""
+    wants = [x.requires_grad, raw.requires_grad]
+    found = iter(differentiable_gradients(call.definition, (x, raw), wants, (grad_z, grad_log)))
+    return next(found) if wants[0] else None, next(found) if wants[1] else None
+
+
+def differentiable_gradients(
+    function: Callable[..., Sequence[Tensor]],
+    inputs: Sequence[Tensor | None],
+    wants: Sequence[bool],
+    grads: Sequence[Tensor],
+) -> tuple[Tensor, ...]:
+    """Gradients of a function by the inputs that want one, with a graph of their own.
+
+    One input may depend on another, as parameters do on the numbers that a network saw: views cut
+    what leads from one to the other.
+    """
     with torch.enable_grad():
-        wanted = [t for t in (x, raw) if t.requires_grad]
-        found = iter(
-            torch.autograd.grad(
-                call.definition(x, raw),
-                wanted,
-                (grad_z, grad_log),
-                create_graph=True,
-                allow_unused=True,
-                materialize_grads=True,
-            )
-        )
-        return next(found) if x.requires_grad else None, (
-            next(found) if raw.requires_grad else None
-        )
+        views = [None if one is None else one.view_as(one) for one in inputs]
+        results = function(*views)
+    # a result that depends on none of them has no gradient
+    pairs = [(r, g) for r, g in zip(results, grads, strict=True) if r.requires_grad]
+    return torch.autograd.grad(
+        [result for result, _ in pairs],
+        [view for view, want in zip(views, wants, strict=True) if view is not None and want],
+        [grad for _, grad in pairs],
+        create_graph=True,
+        allow_unused=True,
+        materialize_grads=True,
+    )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pushforward.kernels import library
+from pushforward.kernels.elementwise import differentiable_gradients
 from pushforward.kernels.formula import Formula
 from pushforward.kernels.library import LAYER_CALL, MOST_LAYERS, Layer
 
@@ -280,18 +281,12 @@ def _by_definition(
     grad_logdet: Tensor,
 ) -> list[Tensor | None]:
     """Gradients that can be differentiated again."""
-    x, context, *weights = inputs
-    wanted = [tensor for tensor, want in zip(inputs, wants, strict=True) if want]
-    with torch.enable_grad():
-        results = call.plain(x, context, weights)
-        found = iter(
-            torch.autograd.grad(
-                results,
-                wanted,
-                (grad_z, grad_logdet),
-                create_graph=True,
-                allow_unused=True,
-                materialize_grads=True,
-            )
+    found = iter(
+        differentiable_gradients(
+            lambda x, context, *weights: call.plain(x, context, weights),
+            inputs,
+            wants,
+            (grad_z, grad_logdet),
         )
+    )
     return [next(found) if want else None for want in wants]

@@ -239,7 +239,7 @@ static ALWAYS void FN(spline_inverse)(const map_t *m, int64_t feature, const REA
 /* Gradients from those of the results, at the number x on the side of the data. For the inverse,
  * with A = grad_x - grad_log l' where l is the log-slope, those of the function theorem:
  * grad_z = A / h', and the parameters get what forward would give them for (-A / h', -grad_log).
- * `given` is what the direction was applied to: without tails it says what lay outside. */
+ * `given` is what the direction was applied to. */
 static ALWAYS void FN(spline_backward)(const map_t *m, int64_t feature, int inverse, const REAL *x,
                                        const REAL *given, const REAL *raw, const REAL *grad_value,
                                        const REAL *grad_log, REAL *grad_given, REAL *grad_raw) {
@@ -252,9 +252,9 @@ static ALWAYS void FN(spline_backward)(const map_t *m, int64_t feature, int inve
   REAL high = ((const REAL *)m->high)[feature * m->box_step];
   FN(spline_find)(m, feature, x, raw, 0, share, &b);
   FN(tail) outer = FN(tail_of)(m);
-  /* without tails, the inverse of what lay outside is an end of the box */
-  REAL least = tails == NONE ? low : -(REAL)__builtin_inf();
-  REAL most = tails == NONE ? high : (REAL)__builtin_inf();
+  /* What lay outside is told by what was given: x may have been rounded to an end of the box. */
+  REAL least = tails == CIRCULAR ? -(REAL)__builtin_inf() : low;
+  REAL most = tails == CIRCULAR ? (REAL)__builtin_inf() : high;
   REAL turned = inverse ? (REAL)1 : (REAL)0;
   EACH_ROW {
     REAL w = b.x1[v] - b.x0[v], h = b.y1[v] - b.y0[v], s = h / w;
@@ -265,8 +265,9 @@ static ALWAYS void FN(spline_backward)(const map_t *m, int64_t feature, int inve
     REAL numerator = s * xi * xi + d0 * q;
     REAL above = d1 * xi * xi + (REAL)2 * s * q + d0 * rest * rest;
     REAL ib = (REAL)1 / below, ia = (REAL)1 / above, ratio = s * ib;
-    REAL was = given[v], edge = over > 0 ? d1 : d0;
-    int outside = (over != 0) | (was < least) | (was > most);
+    REAL was = given[v];
+    int under = was < least, past = was > most, outside = under | past;
+    REAL edge = past ? d1 : d0;
     REAL tail = outer.own * edge + outer.fixed;
     REAL within = ratio * ratio * above, slope = outside ? tail : within;
     /* of the log-slope by xi */
@@ -297,8 +298,8 @@ static ALWAYS void FN(spline_backward)(const map_t *m, int64_t feature, int inve
     grad_given[v] = turned == 0 ? ahead : back;
     /* a linear tail goes on with the slope of the outermost knot */
     REAL by_tail = outer.own * (up * over + gl / edge);
-    gd0 += over < 0 ? by_tail : (REAL)0;
-    gd1 += over > 0 ? by_tail : (REAL)0;
+    gd0 += under ? by_tail : (REAL)0;
+    gd1 += past ? by_tail : (REAL)0;
     g0[v] = gd0 * b.bend0[v] * FN(sigmoid)(b.seen0[v]);
     g1[v] = gd1 * b.bend1[v] * FN(sigmoid)(b.seen1[v]);
   }

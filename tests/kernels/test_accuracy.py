@@ -1,0 +1,205 @@
+"""Kernels are as accurate as the plain path, on ordinary and on extreme numbers."""
+
+import pytest
+import torch
+from tests.kernels.cases import (
+    FEATURES,
+    LAYERS,
+    MAPS_AND_DIRECTIONS,
+    extreme_numbers,
+    layer,
+    needs_kernels,
+    plain_numbers,
+    rows,
+)
+from torch import Tensor
+from torch.testing import assert_close
+
+from pushforward import kernels
+
+pytestmark = needs_kernels
+
+
+def results(apply, inputs, outside=None):
+    """Values and log-derivatives, and the gradients of each, of all inputs."""
+    leaves = [t.detach().clone().requires_grad_() for t in inputs]
+    outputs = apply(*leaves)
+    found = list(outputs)
+    for i, output in enumerate(outputs):
+        if output.requires_grad:
+            generator = torch.Generator().manual_seed(i)
+            up = torch.randn(output.shape, generator=generator, dtype=torch.float64)
+            up = torch.where(output.isfinite(), up.to(output.dtype), 0.0)
+            found += torch.autograd.grad(
+                output, leaves, up, retain_graph=True, allow_unused=True, materialize_grads=True
+            )
+    return [t.detach() for t in found]
+
+
+def plain(apply, inputs):
+    with kernels.disabled():
+        return results(apply, inputs)
+
+
+def error(got: Tensor, truth: Tensor) -> Tensor:
+    """Of each number, beside its size; what is not finite must be the same."""
+    finite = truth.isfinite()
+    assert bool((got.double()[~finite] == truth[~finite]).all())
+    return ((got.double() - truth).abs() / (1.0 + truth.abs()))[finite]
+
+
+@pytest.mark.parametrize(("case", "direction"), MAPS_AND_DIRECTIONS)
+@pytest.mark.parametrize("spread", [0.5, 2.0])
+def test_float64_agrees(case, direction, spread):
+    map = case.build().bind(3).double()
+    apply = getattr(map, direction)
+    inputs = plain_numbers(map, 1000, spread)
+    for got, want in zip(results(apply, inputs), plain(apply, inputs), strict=True):
+        assert float(error(got, want).max()) < 1e-10
+
+
+@pytest.mark.parametrize(("case", "direction"), MAPS_AND_DIRECTIONS)
+def test_float64_agrees_on_extreme_numbers(case, direction):
+    map = case.build().bind(3).double()
+    apply = getattr(map, direction)
+    inputs = extreme_numbers(map)
+    for got, want in zip(results(apply, inputs), plain(apply, inputs), strict=True):
+        assert float(error(got, want).max()) < 1e-10
+
+
+@pytest.mark.parametrize(("case", "direction"), MAPS_AND_DIRECTIONS)
+@pytest.mark.parametrize("numbers", ["ordinary", "wide", "extreme"])
+def test_float32_is_at_most_twice_as_wrong_as_the_plain_path(case, direction, numbers):
+    """Against float64, on the very same float32 numbers: the largest error and the mean one."""
+    single, double = case.build().bind(3), case.build().bind(3).double()
+    if numbers == "extreme":
+        inputs = extreme_numbers(single, torch.float32)
+    else:
+        spread = 0.5 if numbers == "ordinary" else 2.0
+        inputs = plain_numbers(single, 4000, spread, torch.float32)
+    truth = plain(getattr(double, direction), [t.double() for t in inputs])
+    ours = results(getattr(single, direction), inputs)
+    theirs = plain(getattr(single, direction), inputs)
+    # below a few roundings neither is better: the last digit of a result is a matter of luck
+    least = 4 * torch.finfo(torch.float32).eps
+    for got, other, want in zip(ours, theirs, truth, strict=True):
+        mine, plains = error(got, want), error(other, want)
+        assert float(mine.mean()) <= max(2 * float(plains.mean()), least)
+        assert float(mine.max()) <= max(2 * float(plains.max()), 4 * least)
+
+
+def inputs_of(made, case, context, dtype=torch.float64):
+    x = rows(77, FEATURES, dtype)
+    c = rows(77, context, dtype, seed=9) if context else None
+    return x, c
+
+
+def layer_results(made, x, c, direction):
+    """Values, and gradients of x, context and weights."""
+    leaves = [x.clone().requires_grad_()]
+    if c is not None:
+        leaves.append(c.clone().requires_grad_())
+    z, logdet = getattr(made, direction)(*leaves)
+    total = (z * rows(len(z), FEATURES, z.dtype, seed=5)).sum() + (logdet * logdet.detach()).sum()
+    grads = torch.autograd.grad(total, [*leaves, *made.parameters()])
+    return [t.detach() for t in (z, logdet, *grads)]
+
+
+@pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
+@pytest.mark.parametrize("context", [0, 3])
+@pytest.mark.parametrize("direction", ["forward", "inverse"])
+def test_layers_agree_in_float64(case, context, direction):
+    made = layer(case, context)
+    x, c = inputs_of(made, case, context)
+    got = layer_results(made, x, c, direction)
+    with kernels.disabled():
+        want = layer_results(made, x, c, direction)
+    for one, other in zip(got, want, strict=True):
+        assert float(error(one, other).max()) < 1e-10
+
+
+@pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
+@pytest.mark.parametrize("direction", ["forward", "inverse"])
+def test_layers_in_float32_are_at_most_twice_as_wrong(case, direction):
+    single, double = layer(case, 3, torch.float32), layer(case, 3).float().double()
+    x, c = inputs_of(single, case, 3, torch.float32)
+    ours = layer_results(single, x, c, direction)
+    with kernels.disabled():
+        theirs = layer_results(single, x, c, direction)
+        truth = layer_results(double, x.double(), c.double(), direction)
+    least = 4 * torch.finfo(torch.float32).eps
+    for got, other, want in zip(ours, theirs, truth, strict=True):
+        mine, plains = error(got, want), error(other, want)
+        assert float(mine.mean()) <= max(2 * float(plains.mean()), least)
+        assert float(mine.max()) <= max(2 * float(plains.max()), 4 * least)
+
+
+@pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
+@pytest.mark.parametrize("direction", ["forward", "inverse"])
+@pytest.mark.parametrize("batch", [(), (1,), (31,), (32,), (33,), (2, 3, 5)], ids=str)
+def test_without_gradients_it_is_the_same(case, direction, batch):
+    """The last block of rows is seldom full."""
+    made = layer(case, 3)
+    x, c = rows(30, FEATURES), rows(30, 3, seed=9)
+    count = int(torch.tensor(batch).prod()) if batch else 1
+    x = x.repeat(2, 1)[:count].reshape(*batch, FEATURES)
+    c = c.repeat(2, 1)[:count].reshape(*batch, 3)
+    with torch.no_grad():
+        got = getattr(made, direction)(x, c)
+        with kernels.disabled():
+            want = getattr(made, direction)(x, c)
+    assert_close(got, want, atol=1e-10, rtol=1e-10)
+
+
+@pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
+def test_one_context_for_all_rows_gets_the_sum_of_their_gradients(case):
+    made = layer(case, 3)
+    x, c = rows(50, FEATURES), rows(1, 3, seed=9).requires_grad_()
+    found = torch.autograd.grad(made(x, c)[0].sum(), c)[0]
+    with kernels.disabled():
+        want = torch.autograd.grad(made(x, c)[0].sum(), c)[0]
+    assert_close(found, want, atol=1e-10, rtol=1e-10)
+
+
+@pytest.mark.parametrize(("case", "direction"), MAPS_AND_DIRECTIONS)
+def test_gradients_are_those_of_small_steps(case, direction):
+    map = case.build().bind(3).double()
+    x, raw = plain_numbers(map, 4, 0.7)
+    x.requires_grad_(), raw.requires_grad_()
+    if "none" in case.name:  # nothing has a gradient outside
+        x = (0.2 * x.detach()).requires_grad_()
+    assert torch.autograd.gradcheck(getattr(map, direction), (x, raw), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
+@pytest.mark.parametrize("direction", ["forward", "inverse"])
+def test_gradients_of_layers_are_those_of_small_steps(case, direction):
+    made = layer(case, 2)
+    x, c = rows(3, FEATURES).requires_grad_(), rows(3, 2, seed=9).requires_grad_()
+    assert torch.autograd.gradcheck(getattr(made, direction), (x, c), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("case", "direction"), MAPS_AND_DIRECTIONS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_what_is_not_finite_gets_through(case, direction, dtype):
+    """In the number or in one of the parameters: no kernel makes a density out of a nan."""
+    map = case.build().bind(3).to(dtype)
+    x, raw = plain_numbers(map, 40, 0.5, dtype)
+    x[3, 1] = torch.nan
+    raw[5, 2] = torch.nan
+    z, log_derivative = getattr(map, direction)(x, raw)
+    assert bool(z[3, 1].isnan())
+    assert bool(z[5, 2].isnan() | log_derivative[5, 2].isnan())
+    fine = torch.ones_like(z, dtype=torch.bool)
+    fine[3, 1] = fine[5, 2] = False
+    assert bool(z[fine].isfinite().all())
+
+
+@pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
+@pytest.mark.parametrize("direction", ["forward", "inverse"])
+def test_a_weight_that_is_not_finite_gets_through(case, direction):
+    made = layer(case, 0)
+    with torch.no_grad():
+        made.network.last.bias[0] = torch.nan
+        z, logdet = getattr(made, direction)(rows(40, FEATURES))
+    assert bool((z.isnan().any(-1) | logdet.isnan()).all())
