@@ -81,7 +81,7 @@ def extreme_numbers(map: maps.Map, dtype=torch.float64):
     x = x.repeat(12)[:, None].expand(-1, 3).contiguous()
     generator = torch.Generator().manual_seed(1)
     raw = torch.randn(len(x), 3, map.raw_width, generator=generator, dtype=torch.float64)
-    size = torch.tensor([0.0, 0.3, 1.0, 5.0, 20.0, 0.0], dtype=torch.float64)
+    size = torch.tensor([0.0, 0.3, 1.0, 2.0, 3.0, 0.0], dtype=torch.float64)
     return x, (raw * size.repeat_interleave(len(x) // 6)[:, None, None]).to(dtype)
 
 

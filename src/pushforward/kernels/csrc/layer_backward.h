@@ -49,9 +49,12 @@ static void FN(linear_backward)(const linear_t *linear, const REAL *g, const REA
   FN(outer)(g, turned, pitch, linear->inputs, linear->limit, linear->outputs, sum);
   REAL *bias = sum + linear->outputs * pitch;
   for (int64_t o = 0; o < linear->outputs; o++) {
-    REAL total = 0;
-    for (int v = 0; v < BLOCK; v++) total += g[o * BLOCK + v];
-    bias[o] += total;
+    REAL sum[BLOCK / 2]; /* in pairs, which rounds less than one after the other */
+    for (int v = 0; v < BLOCK / 2; v++)
+      sum[v] = g[o * BLOCK + v] + g[o * BLOCK + BLOCK / 2 + v];
+    for (int width = BLOCK / 4; width > 0; width /= 2)
+      for (int v = 0; v < width; v++) sum[v] += sum[v + width];
+    bias[o] += sum[0];
   }
 }
 

@@ -204,6 +204,18 @@ static ALWAYS REAL FN(spline_root)(REAL a, REAL b, REAL c) {
   return FN(clamped)(safe ? root : (REAL)0, (REAL)0, (REAL)1);
 }
 
+/* Where in its bin the spline has risen so far, by the formula and one Newton step, which takes the
+ * last digits back; on a flat piece the slope may round to 0. */
+static ALWAYS REAL FN(spline_position)(REAL rise, REAL h, REAL s, REAL d0, REAL d1) {
+  REAL excess = d1 + d0 - (REAL)2 * s, bend = rise * excess;
+  REAL xi = FN(spline_root)(h * (s - d0) + bend, h * d0 - bend, -s * rise);
+  REAL q = xi * ((REAL)1 - xi), turn = (REAL)1 - (REAL)2 * xi;
+  REAL gap = h * (s * xi * xi + d0 * q) - rise * (s + excess * q);
+  REAL steep = h * ((REAL)2 * s * xi + d0 * turn) - rise * excess * turn;
+  xi = xi - gap / FN(larger)(steep, REAL_EPS * h * (s + d0 + d1));
+  return FN(clamped)(xi, (REAL)0, (REAL)1);
+}
+
 static ALWAYS void FN(spline_inverse)(const map_t *m, int64_t feature, const REAL *z,
                                       const REAL *raw, REAL *x, REAL *log_derivative) {
   REAL share[2 * MOST_TERMS * BLOCK], low, size;
@@ -212,18 +224,10 @@ static ALWAYS void FN(spline_inverse)(const map_t *m, int64_t feature, const REA
   FN(spline_find)(m, feature, z, raw, 1, share, &b);
   FN(tail) outer = FN(tail_of)(m);
   EACH_ROW {
-    REAL w = b.x1[v] - b.x0[v], h = b.y1[v] - b.y0[v], s = h / w, rise = b.u[v] - b.y0[v];
+    REAL w = b.x1[v] - b.x0[v], h = b.y1[v] - b.y0[v], s = h / w;
     REAL d0 = b.slope0[v], d1 = b.slope1[v], excess = d1 + d0 - (REAL)2 * s;
-    REAL bend = rise * excess;
-    REAL xi = FN(spline_root)(h * (s - d0) + bend, h * d0 - bend, -s * rise);
+    REAL xi = FN(spline_position)(b.u[v] - b.y0[v], h, s, d0, d1);
     REAL q = xi * ((REAL)1 - xi);
-    /* one Newton step takes the last digits back; on a flat piece the slope may round to 0 */
-    REAL gap = h * (s * xi * xi + d0 * q) - rise * (s + excess * q);
-    REAL turn = (REAL)1 - (REAL)2 * xi;
-    REAL steep = h * ((REAL)2 * s * xi + d0 * turn) - rise * excess * turn;
-    xi = xi - gap / FN(larger)(steep, REAL_EPS * h * (s + d0 + d1));
-    xi = FN(clamped)(xi, (REAL)0, (REAL)1);
-    q = xi * ((REAL)1 - xi);
     REAL rest = (REAL)1 - xi, below = s + excess * q;
     REAL above = d1 * xi * xi + (REAL)2 * s * q + d0 * rest * rest;
     REAL ratio = s / below, value = low + size * (b.x0[v] + xi * w), over = b.over[v];
@@ -250,7 +254,17 @@ static ALWAYS void FN(spline_backward)(const map_t *m, int64_t feature, int inve
   FN(bin) b;
   FN(spline_box)(m, feature, &low, &size);
   REAL high = ((const REAL *)m->high)[feature * m->box_step];
-  FN(spline_find)(m, feature, x, raw, 0, share, &b);
+  /* The place in the bin is that of what was given, more exact than what x was rounded to. */
+  REAL place[BLOCK];
+  FN(spline_find)(m, feature, given, raw, inverse, share, &b);
+  if (inverse)
+    EACH_ROW {
+      REAL h = b.y1[v] - b.y0[v], s = h / (b.x1[v] - b.x0[v]);
+      place[v] = FN(spline_position)(b.u[v] - b.y0[v], h, s, b.slope0[v], b.slope1[v]);
+      b.over[v] = x[v] - FN(clamped)(x[v], low, high);
+    }
+  else
+    EACH_ROW place[v] = FN(clamped)((b.u[v] - b.x0[v]) / (b.x1[v] - b.x0[v]), (REAL)0, (REAL)1);
   FN(tail) outer = FN(tail_of)(m);
   /* What lay outside is told by what was given: x may have been rounded to an end of the box. */
   REAL least = tails == CIRCULAR ? -(REAL)__builtin_inf() : low;
@@ -258,8 +272,7 @@ static ALWAYS void FN(spline_backward)(const map_t *m, int64_t feature, int inve
   REAL turned = inverse ? (REAL)1 : (REAL)0;
   EACH_ROW {
     REAL w = b.x1[v] - b.x0[v], h = b.y1[v] - b.y0[v], s = h / w;
-    REAL d0 = b.slope0[v], d1 = b.slope1[v], over = b.over[v];
-    REAL xi = FN(clamped)((b.u[v] - b.x0[v]) / w, (REAL)0, (REAL)1);
+    REAL d0 = b.slope0[v], d1 = b.slope1[v], over = b.over[v], xi = place[v];
     REAL rest = (REAL)1 - xi, q = xi * rest, turn = (REAL)1 - (REAL)2 * xi;
     REAL excess = d1 + d0 - (REAL)2 * s, below = s + excess * q;
     REAL numerator = s * xi * xi + d0 * q;
