@@ -62,9 +62,7 @@ class Compose(Transform):
     def __init__(self, *transforms: Transform, memory: str = "store") -> None:
         super().__init__()
         if memory not in ("store", "recompute"):
-            raise ArgumentError(
-                f"Compose: memory is {memory!r}, expected 'store' or 'recompute'."
-            )
+            raise ArgumentError(f"Compose: memory is {memory!r}, expected 'store' or 'recompute'.")
         if not transforms:
             raise ArgumentError("Compose: got no transform, expected at least one.")
         for step in transforms:

@@ -17,12 +17,12 @@ __all__ = ["in_turn", "recomputed"]
 
 _KEPT = 16  # states that are kept at most, however many steps there are
 # How far, in roundings of numbers of their size, states found on the way back may be from those
-# that were. Well conditioned segments are off by ten to fifty; what is worse is gone through again.
+# that were. Well conditioned steps are off by ten to fifty; what is worse is gone through again.
 _DRIFT = 256.0
 _TRACERS = {"FakeTensorMode", "FunctionalTensorMode", "ProxyTorchDispatchMode"}
-_CONTEXT = -1  # its place among the gradients of the parameters
+_START, _CONTEXT = -1, -2  # their places among the gradients of the parameters
 
-Found = dict[int, Tensor]  # gradients of parameters by their places, and of the context
+Found = dict[int, Tensor]  # gradients by their places
 
 
 def in_turn(steps: Sequence[Step], x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -53,19 +53,17 @@ def recomputed(steps: Sequence[Step], x: Tensor, context: Tensor | None) -> tupl
     """
     if not _records(x):
         return in_turn(steps, x, context)
-    known: dict[int, tuple[int, Tensor]] = {}
-    passes = [Pass(step, known) for step in steps]
-    parameters = [tensor for _, tensor in known.values()]
-    given = [x, *parameters] if context is None else [x, context, *parameters]
-    if not any(t.requires_grad for t in given) or any(one.loose for one in passes):
+    length = -(-len(steps) // _KEPT)
+    parts = [_Part(steps[i : i + length]) for i in range(0, len(steps), length)]
+    given = [x, *(tensor for part in parts for tensor in part.parameters)]
+    given += [] if context is None else [context]
+    if not any(t.requires_grad for t in given) or any(part.loose for part in parts):
         return in_turn(steps, x, context)
-    live = x.requires_grad
-    for one in passes:
-        one.live = live
-        live |= any(parameters[place].requires_grad for place in one.places)
-        live |= bool(one.step.transform.context and context is not None and context.requires_grad)
-    journey = _Journey(passes)
-    return _Recomputed.apply(journey, x, context, *parameters)  # type: ignore[no-any-return, no-untyped-call]
+    logdets = []
+    for part in parts:
+        x, logdet = _Recomputed.apply(part, x, context, *part.parameters)  # type: ignore[no-untyped-call]
+        logdets.append(logdet)
+    return x, sum(logdets[1:], start=logdets[0])
 
 
 def _records(x: Tensor) -> bool:
@@ -85,229 +83,201 @@ def _records(x: Tensor) -> bool:
 
 
 class _Recomputed(torch.autograd.Function):
-    """A journey as one operation."""
+    """The passes of a part as one operation."""
 
     @staticmethod
     def forward(
-        ctx: Any, journey: _Journey, x: Tensor, context: Tensor | None, *parameters: Tensor
+        ctx: Any, part: _Part, x: Tensor, context: Tensor | None, *parameters: Tensor
     ) -> tuple[Tensor, Tensor]:
-        z, logdet, states = journey.go(x, context)
-        ctx.journey, ctx.states = journey, len(states)
+        z, logdet = part.go(x, context)
+        ctx.part = part
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(context, *states, *parameters)
+        ctx.save_for_backward(x, z if part.turns_back else None, context, *parameters)
         return z, logdet
 
     @staticmethod
-    def backward(ctx: Any, *given: Tensor | None) -> Any:
-        context, *saved = ctx.saved_tensors
-        states, parameters = saved[: ctx.states], saved[ctx.states :]
-        journey: _Journey = ctx.journey
-        retrace = journey.with_graph if torch.is_grad_enabled() else journey.back
-        of_x, found = retrace(states, context, parameters, *given)
-        needs = ctx.needs_input_grad
-        return (
-            None,
-            of_x if needs[1] else None,
-            found.get(_CONTEXT) if needs[2] else None,
-            *(found.get(place) for place in range(len(parameters))),
-        )
+    def backward(ctx: Any, of_z: Tensor | None, of_logdet: Tensor | None) -> Any:
+        x, z, context, *parameters = ctx.saved_tensors
+        part: _Part = ctx.part
+        twice = torch.is_grad_enabled()  # derivatives of derivatives may be asked for
+        given = _Given(x, context, parameters, (of_z, of_logdet))
+        with part.surroundings():
+            if twice:
+                found = _with_graph(part, given.viewed())
+            else:
+                given = given.alone()
+                found = None if z is None else _taken_back(part, z.detach(), given)
+                found = _gone_again(part, given) if found is None else found
+        return None, *(found.get(i) for i in (_START, _CONTEXT, *range(len(parameters))))
 
 
-class _Part(NamedTuple):
-    """Passes between two states that are kept, and what happened on the way."""
+class _Part:
+    """Steps between two states that are kept, and what happened on the way.
 
-    passes: Sequence[Pass]
-    chance: Chance | None  # the generators before, if random numbers were drawn
-    finite: Tensor  # where its logdet was
+    Attributes:
+        parameters: of all steps, each once.
+        loose: whether a tensor that is no parameter takes part and needs a gradient.
+        chance: the generators before, if random numbers were drawn.
+        finite: where the logdet was.
+        turns_back: whether the steps can be taken back from their end.
+    """
 
-    @property
-    def turns_back(self) -> bool:
-        """Whether it can be taken back from its end."""
-        if self.chance is not None or any(one.wrote for one in self.passes):
-            return False
-        return all(one.step.turns_back for one in self.passes[1:])
+    chance: Chance | None
+    finite: Tensor
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        known: dict[int, tuple[int, Tensor]] = {}
+        self.steps = steps
+        self.passes = [Pass(step, known) for step in steps]
+        self.parameters = [tensor for _, tensor in known.values()]
+        self.loose = any(one.loose for one in self.passes)
+
+    def go(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Take the steps."""
+        self.surroundings = autocast_of(x)
+        before = Chance(x)
+        with self.surroundings():
+            z, logdet = in_turn(self.steps, x, context)
+        self.chance = None if before.same(Chance(x)) else before
+        self.finite = logdet.isfinite()
+        for one in self.passes:
+            one.done()
+        pure = self.chance is None and not any(one.wrote for one in self.passes)
+        behind = self.steps[1:]
+        self.turns_back = pure and bool(behind) and all(step.turns_back for step in behind)
+        return z, logdet
 
 
 class _Given(NamedTuple):
-    """What all passes of one backward pass are given, ready to be differentiated in."""
+    """What a part began with, and the gradients of where it ended and of its logdet."""
 
+    x: Tensor
     context: Tensor | None
     parameters: Sequence[Tensor]
-    of_logdet: Tensor | None
+    weights: tuple[Tensor | None, Tensor | None]
+
+    def alone(self) -> _Given:
+        """The same without a history, to be differentiated in.
+
+        Hooks are left to the one who asked: they would be called twice.
+        """
+        bare = [p if p.is_leaf and not p._backward_hooks else _alone(p) for p in self.parameters]
+        context = None if self.context is None else _alone(self.context)
+        return _Given(_alone(self.x), context, bare, self.weights)
+
+    def viewed(self) -> _Given:
+        """The same with its history, and without its hooks."""
+        context = None if self.context is None else self.context.view_as(self.context)
+        views = [p.view_as(p) if p._backward_hooks else p for p in self.parameters]
+        return _Given(self.x.view_as(self.x), context, views, self.weights)
 
     def pull(
-        self, one: Pass, start: Tensor, ended: tuple[Tensor, Tensor], of_z: Tensor | None
-    ) -> tuple[Tensor | None, Found]:
-        """The gradients of a pass: of what it began with, and of what it was given."""
-        pairs = zip(ended, (of_z, self.of_logdet), strict=True)
-        pairs_used = [(t, g) for t, g in pairs if g is not None and t.requires_grad]
-        inputs = {place: self.parameters[place] for place in one.places}
-        if one.step.transform.context and self.context is not None:
-            inputs[_CONTEXT] = self.context
-        inputs = {place: tensor for place, tensor in inputs.items() if tensor.requires_grad}
-        wanted = [*inputs.values(), start] if one.live else [*inputs.values()]
-        if not pairs_used or not wanted:
-            return None, {}
-        ends, weights = zip(*pairs_used, strict=True)
-        grads = torch.autograd.grad(ends, wanted, weights, allow_unused=True)
-        found = {place: g for place, g in zip(inputs, grads, strict=False) if g is not None}
-        return grads[-1] if one.live else None, found
-
-
-class _Journey:
-    """All passes of a call."""
-
-    def __init__(self, passes: Sequence[Pass]) -> None:
-        self._passes = passes
-        self._parts: list[_Part] = []
-        self._chance: Chance | None = None
-
-    def go(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Take all steps: where they end, the logdet, and the states that are kept."""
-        self._surroundings = autocast_of(x)
-        length = -(-len(self._passes) // _KEPT)
-        states, logdets = [x], []
-        first = before = Chance(x)
-        with self._surroundings():
-            for i in range(0, len(self._passes), length):
-                passes = self._passes[i : i + length]
-                x, logdet = in_turn([one.step for one in passes], x, context)
-                for one in passes:
-                    one.done()
-                states.append(x)
-                logdets.append(logdet)
-                after = Chance(x)
-                drew = not after.same(before)
-                self._parts.append(_Part(passes, before if drew else None, logdet.isfinite()))
-                before = after
-        if not first.same(before):
-            self._chance = first
-        total = logdets[0]
-        for logdet in logdets[1:]:
-            total = total + logdet
-        return x, total, states
-
-    def back(
         self,
-        states: Sequence[Tensor],
-        context: Tensor | None,
-        parameters: Sequence[Tensor],
+        places: Sequence[int],
+        start: Tensor | None,
+        ended: tuple[Tensor, Tensor],
         of_z: Tensor | None,
-        of_logdet: Tensor | None,
-    ) -> tuple[Tensor | None, Found]:
-        """The gradients of x, parameters and context, part by part from the end."""
-        context = None if context is None else context.detach().requires_grad_(context.requires_grad)
-        given = _Given(context, [_leaf(p) for p in parameters], of_logdet)
-        total: Found = {}
-        with self._surroundings():
-            for i in range(len(self._parts) - 1, -1, -1):
-                part = self._parts[i]
-                result = None
-                if part.turns_back:
-                    result = _taken_back(part, states[i], states[i + 1], of_z, given)
-                of_z, found = result or _gone_again(part, states[i], of_z, given)
-                for place, gradient in found.items():
-                    total[place] = total[place] + gradient if place in total else gradient
-        return of_z, total
-
-    def with_graph(
-        self,
-        states: Sequence[Tensor],
-        context: Tensor | None,
-        parameters: Sequence[Tensor],
-        of_z: Tensor | None,
-        of_logdet: Tensor | None,
-    ) -> tuple[Tensor | None, Found]:
-        """The same as ``back``, with gradients that can be differentiated again."""
-        x = states[0].view_as(states[0])  # gradients of a view do not call the hooks of x
-        context = None if context is None else context.view_as(context)
-        parameters = [p.view_as(p) if p._backward_hooks else p for p in parameters]
-        inputs = {place: p for place, p in enumerate(parameters) if p.requires_grad}
-        if context is not None and context.requires_grad:
-            inputs[_CONTEXT] = context
-        with ExitStack() as stack:
-            stack.enter_context(self._surroundings())
-            if self._chance is not None:
-                stack.enter_context(self._chance.again(x))
-            for one in reversed(self._passes):
-                stack.enter_context(one.as_then(parameters))
-            ended = in_turn([one.step for one in self._passes], x, context)
-        pairs = zip(ended, (of_z, of_logdet), strict=True)
-        used = [(t, g) for t, g in pairs if g is not None and t.requires_grad]
-        wanted = [*inputs.values(), x] if x.requires_grad else [*inputs.values()]
-        if not used:
-            return None, {}
+        twice: bool = False,
+    ) -> Found:
+        """Gradients in the parameters at these places, in the context and in a start."""
+        wanted = {place: self.parameters[place] for place in places}
+        if self.context is not None:
+            wanted[_CONTEXT] = self.context
+        if start is not None:
+            wanted[_START] = start
+        wanted = {place: tensor for place, tensor in wanted.items() if tensor.requires_grad}
+        pairs = zip(ended, (of_z, self.weights[1]), strict=True)
+        used = [(t, weight) for t, weight in pairs if weight is not None and t.requires_grad]
+        if not wanted or not used:
+            return {}
         ends, weights = zip(*used, strict=True)
-        grads = torch.autograd.grad(ends, wanted, weights, create_graph=True, allow_unused=True)
-        found = {place: g for place, g in zip(inputs, grads, strict=False) if g is not None}
-        return grads[-1] if x.requires_grad else None, found
+        gradients = torch.autograd.grad(
+            ends, list(wanted.values()), weights, create_graph=twice, allow_unused=True
+        )
+        return {i: g for i, g in zip(wanted, gradients, strict=True) if g is not None}
 
 
-def _leaf(parameter: Tensor) -> Tensor:
-    """A parameter to differentiate in, whose hooks are left to the one who asked."""
-    if parameter.is_leaf and not parameter._backward_hooks:
-        return parameter
-    return parameter.detach().requires_grad_(parameter.requires_grad)
+def _alone(t: Tensor) -> Tensor:
+    return t.detach().requires_grad_(t.requires_grad)
 
 
-def _taken_back(
-    part: _Part, start: Tensor, end: Tensor, of_z: Tensor | None, given: _Given
-) -> tuple[Tensor | None, Found] | None:
+def _taken_back(part: _Part, end: Tensor, given: _Given) -> Found | None:
     """The gradients of a part, its states found from its end; None if they miss its beginning."""
     total: Found = {}
-    logdets: list[Tensor] = []
-    at = end.detach()
+    logdets = []
+    of_z = given.weights[0]
     for one in reversed(part.passes[1:]):
         transform, method = one.step
         context = given.context if transform.context else None
         with one.as_then(given.parameters), torch.enable_grad():
-            found = transform._retraced(method, at, context)
-        logdets.append(found.logdet.detach())
-        of_z, more = given.pull(one, found.start, (found.end, found.logdet), of_z)
-        total = _joined(total, more)
-        at = found.at
-    one = part.passes[0]
-    first = start.detach().requires_grad_()
-    with one.as_then(given.parameters), torch.enable_grad():
-        ended = one.step.take(first, given.context)
+            back = transform._retraced(method, end, context)
+        logdets.append(back.logdet.detach())
+        found = given.pull(one.places, back.start, (back.end, back.logdet), of_z)
+        of_z = _added(total, found)
+        end = back.at
+    first = part.passes[0]
+    with first.as_then(given.parameters), torch.enable_grad():
+        ended = first.step.take(given.x, given.context)
     logdets.append(ended[1].detach())
-    if len(part.passes) > 1 and not _meets(at, ended[0].detach(), logdets, part.finite):
+    if not _meets(end, ended[0].detach(), logdets, part.finite):
         return None
-    of_z, more = given.pull(one, first, ended, of_z)
-    return of_z, _joined(total, more)
+    return _last(total, given.pull(first.places, given.x, ended, of_z))
 
 
-def _gone_again(
-    part: _Part, start: Tensor, of_z: Tensor | None, given: _Given
-) -> tuple[Tensor | None, Found]:
+def _gone_again(part: _Part, given: _Given) -> Found:
     """The gradients of a part, its states found from its beginning."""
     total: Found = {}
-    with nullcontext() if part.chance is None else part.chance.again(start):
-        states, chances = [start.detach()], []
+    with nullcontext() if part.chance is None else part.chance.again(given.x):
+        states, chances = [given.x], []
         for one in part.passes:
-            if part.chance is not None:
-                chances.append(Chance(start))
+            chances.append(None if part.chance is None else Chance(given.x))
             if len(states) < len(part.passes):
                 with one.as_then(given.parameters), torch.no_grad():
-                    states.append(one.step.take(states[-1], given.context)[0])
-        for i in range(len(part.passes) - 1, -1, -1):
-            one, first = part.passes[i], states.pop().detach().requires_grad_()
-            if chances:
-                chances[i].put_back()
+                    state = one.step.take(states[-1], given.context)[0]
+                states.append(state.detach().requires_grad_())
+        of_z = given.weights[0]
+        for one in reversed(part.passes):
+            start, chance = states.pop(), chances.pop()
+            if chance is not None:
+                chance.put_back()
             with one.as_then(given.parameters), torch.enable_grad():
-                ended = one.step.take(first, given.context)
-            of_z, more = given.pull(one, first, ended, of_z)
-            total = _joined(total, more)
-    return of_z, total
+                ended = one.step.take(start, given.context)
+            found = given.pull(one.places, start, ended, of_z)
+            if states:
+                of_z = _added(total, found)
+    return _last(total, found)
 
 
-def _joined(total: Found, more: Found) -> Found:
-    return total | {place: total[place] + g if place in total else g for place, g in more.items()}
+def _with_graph(part: _Part, given: _Given) -> Found:
+    """The gradients of a part, which can be differentiated again."""
+    with ExitStack() as stack:
+        if part.chance is not None:
+            stack.enter_context(part.chance.again(given.x))
+        for one in reversed(
+            part.passes
+        ):  # of a step that stands twice, the first has the last word
+            stack.enter_context(one.as_then(given.parameters))
+        ended = in_turn(part.steps, given.x, given.context)
+    places = range(len(given.parameters))
+    return given.pull(places, given.x, ended, given.weights[0], twice=True)
+
+
+def _added(total: Found, more: Found) -> Tensor | None:
+    """Add gradients to those there are, but for that of the start, which goes on."""
+    start = more.pop(_START, None)
+    for place, gradient in more.items():
+        total[place] = total[place] + gradient if place in total else gradient
+    return start
+
+
+def _last(total: Found, more: Found) -> Found:
+    start = _added(total, more)
+    return total if start is None else {**total, _START: start}
 
 
 def _meets(found: Tensor, was: Tensor, logdets: Sequence[Tensor], finite: Tensor) -> bool:
     """Whether a state found on the way back is the one that was."""
     allowed = _DRIFT * torch.finfo(was.dtype).eps
-    near = ((found - was).abs() <= allowed * (1.0 + was.abs())).all()  # not where it is nan
+    near = ((found - was).abs() <= allowed * (1.0 + was.abs())).all()  # false where it is nan
     alike = (torch.stack(logdets).isfinite().all(0) == finite).all()
     return bool(near & alike)

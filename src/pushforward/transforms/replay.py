@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from pushforward.transforms.base import Transform, current_generator, drawing_from
 
@@ -69,26 +70,42 @@ class Chance:
                 now.put_back()
 
 
+class _Buffer:
+    """A buffer, and what it holds before a call that may change it."""
+
+    def __init__(self, module: nn.Module, name: str, tensor: Tensor) -> None:
+        self.module, self.name, self.tensor = module, name, tensor
+        self.before = tensor.detach().clone() if module.training else tensor
+        self.version = tensor._version
+
+    @property
+    def changed(self) -> bool:
+        """Whether the call changed it; torch does not count what its own normalization writes."""
+        if self.module.training and isinstance(self.module, _NormBase):
+            return True
+        now = self.module._buffers[self.name]
+        return now is not self.tensor or self.tensor._version != self.version
+
+
 class Pass:
     """One step of one call, and what its modules hold.
 
     Args:
         step: the step.
-        parameters: all parameters of the call by their ``id``, to which its own are added.
+        parameters: the parameters so far by their ``id``, to which its own are added.
 
     Attributes:
-        places: of its own among them.
+        places: of its own among these.
         loose: whether a tensor that is no parameter takes part and needs a gradient.
         wrote: whether it changed its buffers, as batch normalization does.
-        live: whether what it begins with needs a gradient.
     """
 
     def __init__(self, step: Step, parameters: dict[int, tuple[int, Tensor]]) -> None:
         self.step = step
-        self.loose = self.wrote = self.live = False
+        self.loose = self.wrote = False
         self._modes: list[tuple[nn.Module, bool]] = []
         self._slots: list[tuple[dict[str, Any], str, int]] = []
-        self._buffers: list[tuple[dict[str, Any], str, Tensor, Tensor, int]] = []
+        self._buffers: list[_Buffer] = []
         for module in step.transform.modules():
             self._modes.append((module, module.training))
             for name, tensor in module._parameters.items():
@@ -98,20 +115,18 @@ class Pass:
             for name, tensor in module._buffers.items():
                 if tensor is not None:
                     self.loose |= tensor.requires_grad
-                    before = tensor.detach().clone() if module.training else tensor
-                    self._buffers.append((module._buffers, name, tensor, before, tensor._version))
+                    self._buffers.append(_Buffer(module, name, tensor))
             others = vars(module).values()
             self.loose |= any(isinstance(one, Tensor) and one.requires_grad for one in others)
         self.places = sorted({place for _, _, place in self._slots})
 
     def done(self) -> None:
         """After the call, keep what buffers held before it only where it changed them."""
-        kept = []
-        for where, name, tensor, before, version in self._buffers:
-            changed = where[name] is not tensor or tensor._version != version
-            self.wrote |= changed
-            kept.append((where, name, tensor, before if changed else tensor, version))
-        self._buffers = kept
+        writers = {buffer.module for buffer in self._buffers if buffer.changed}
+        self.wrote = bool(writers)
+        for buffer in self._buffers:
+            if buffer.module not in writers:
+                buffer.before = buffer.tensor
 
     @contextmanager
     def as_then(self, parameters: Sequence[Tensor]) -> Iterator[None]:
@@ -121,9 +136,11 @@ class Pass:
         for module, then in modes:
             module.training = then
         wanted = [(where, name, parameters[place]) for where, name, place in self._slots]
-        for where, name, tensor, before, _ in self._buffers:
-            # a copy, since the step will write into it once more
-            wanted.append((where, name, tensor if before is tensor else before.clone()))
+        for buffer in self._buffers:
+            # a copy of what changes, since the step will write into it once more
+            same = buffer.before is buffer.tensor
+            value = buffer.tensor if same else buffer.before.clone()
+            wanted.append((buffer.module._buffers, buffer.name, value))
         for where, name, value in wanted:
             if where[name] is not value:
                 now.append((where, name, where[name]))
@@ -147,8 +164,6 @@ def autocast_of(x: Tensor) -> Callable[[], Any]:
 
     @contextmanager
     def surroundings() -> Iterator[None]:
-        from contextlib import ExitStack
-
         with ExitStack() as stack:
             for kind, dtype in settings:
                 stack.enter_context(torch.autocast(kind, dtype=dtype, cache_enabled=False))
