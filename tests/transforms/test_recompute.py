@@ -372,5 +372,6 @@ def test_memory_is_remembered_printed_and_refused(tmp_path):
     flow = Flow(T.Compose(T.Diagonal(2), T.Reverse(2), memory="recompute"), bases.Normal(2))
     pf.save(flow, tmp_path / "flow.safetensors")
     assert pf.load(tmp_path / "flow.safetensors").transform.memory == "recompute"
+    assert "memory='recompute'" in repr(flow.transform)
     with pytest.raises(ArgumentError, match="memory is 'little', expected 'store' or 'recompute'"):
         T.Compose(T.Reverse(2), memory="little")

@@ -74,7 +74,8 @@ def _records(x: Tensor) -> bool:
         return False
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return False
-    if torch.jit.is_tracing() or (x.is_cuda and torch.cuda.is_current_stream_capturing()):  # type: ignore[no-untyped-call]
+    traced = torch._C._get_tracing_state() is not None
+    if traced or (x.is_cuda and torch.cuda.is_current_stream_capturing()):
         return False
     if not torch._C._len_torch_dispatch_stack():
         return True
@@ -106,8 +107,8 @@ class _Recomputed(torch.autograd.Function):
                 found = _with_graph(part, given.viewed())
             else:
                 given = given.alone()
-                found = None if z is None else _taken_back(part, z.detach(), given)
-                found = _gone_again(part, given) if found is None else found
+                back = None if z is None else _taken_back(part, z.detach(), given)
+                found = _gone_again(part, given) if back is None else back
         return None, *(found.get(i) for i in (_START, _CONTEXT, *range(len(parameters))))
 
 
@@ -275,7 +276,7 @@ def _last(total: Found, more: Found) -> Found:
     return total if start is None else {**total, _START: start}
 
 
-def _meets(found: Tensor, was: Tensor, logdets: Sequence[Tensor], finite: Tensor) -> bool:
+def _meets(found: Tensor, was: Tensor, logdets: list[Tensor], finite: Tensor) -> bool:
     """Whether a state found on the way back is the one that was."""
     allowed = _DRIFT * torch.finfo(was.dtype).eps
     near = ((found - was).abs() <= allowed * (1.0 + was.abs())).all()  # false where it is nan

@@ -70,6 +70,21 @@ class Chance:
                 now.put_back()
 
 
+_TENSORS = {Tensor, nn.Parameter}
+
+
+def _within(module: nn.Module) -> list[nn.Module]:
+    """A module and those in it, each once; ``modules()`` makes names for them, too, and is slow."""
+    found = {module: None}
+    waiting = [module]
+    while waiting:
+        for inner in waiting.pop()._modules.values():
+            if inner is not None and inner not in found:
+                found[inner] = None
+                waiting.append(inner)
+    return list(found)
+
+
 class _Buffer:
     """A buffer, and what it holds before a call that may change it."""
 
@@ -106,18 +121,19 @@ class Pass:
         self._modes: list[tuple[nn.Module, bool]] = []
         self._slots: list[tuple[dict[str, Any], str, int]] = []
         self._buffers: list[_Buffer] = []
-        for module in step.transform.modules():
+        for module in _within(step.transform):
             self._modes.append((module, module.training))
             for name, tensor in module._parameters.items():
                 if tensor is not None:
                     place, _ = parameters.setdefault(id(tensor), (len(parameters), tensor))
                     self._slots.append((module._parameters, name, place))
-            for name, tensor in module._buffers.items():
-                if tensor is not None:
-                    self.loose |= tensor.requires_grad
-                    self._buffers.append(_Buffer(module, name, tensor))
+            for name, buffer in module._buffers.items():
+                if buffer is not None:
+                    self.loose |= buffer.requires_grad
+                    self._buffers.append(_Buffer(module, name, buffer))
             others = vars(module).values()
-            self.loose |= any(isinstance(one, Tensor) and one.requires_grad for one in others)
+            if not _TENSORS.isdisjoint(map(type, others)):  # of hundreds of modules none has any
+                self.loose |= any(isinstance(one, Tensor) and one.requires_grad for one in others)
         self.places = sorted({place for _, _, place in self._slots})
 
     def done(self) -> None:
