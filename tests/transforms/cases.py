@@ -146,13 +146,14 @@ def _other_network(features: int, context: int) -> T.Transform:
     return T.Coupling(features, map=maps.Affine(), network=network, context=context)
 
 
-def _several(features: int, context: int) -> T.Transform:
+def _several(features: int, context: int, memory: str = "store") -> T.Transform:
     return T.Compose(
         T.Standardize(features).fit(_rows(features)),
         _coupling(_spline())(features, context),
         T.LU(features),
         T.Inverse(_autoregressive(maps.Affine())(features, context)),
         T.Compose(T.Reverse(features), _coupling(maps.Affine())(features, 0)),
+        memory=memory,
     )
 
 
@@ -438,6 +439,7 @@ CASES = [
     Case("residual-sylvester-triangular", _sylvester("triangular", less=1)),
     Case("residual-contractive", lambda n, c: T.Contractive(n, context=c, hidden=(16, 16))),
     Case("compose", _several, single=DEEP, start=None),
+    Case("compose-recompute", partial(_several, memory="recompute"), single=DEEP, start=None),
     Case("inverse-autoregressive", lambda n, c: T.Inverse(_autoregressive(maps.Affine())(n, c))),
     Case(
         "inverse-coupling-spline", lambda n, c: T.Inverse(_coupling(_spline())(n, c)), single=SPLINE

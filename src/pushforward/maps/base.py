@@ -44,6 +44,11 @@ class Map(Part, nn.Module):
         return None, None
 
     @property
+    def closed(self) -> bool:
+        """Whether the inverse is a formula; False where it is searched for."""
+        return True
+
+    @property
     def shifts(self) -> bool:
         """Whether it does nothing but add a number, and so takes angles to angles."""
         return False

@@ -24,6 +24,11 @@ class NumericMap(Map):
     lies. It raises ``InverseError`` where it cannot.
     """
 
+    @property
+    def closed(self) -> bool:
+        """The inverse is searched for."""
+        return False
+
     @abc.abstractmethod
     def curve(self, raw: Tensor) -> Curve:
         """The map for given parameters, which are read once: ``x -> (h(x), log h'(x))``."""

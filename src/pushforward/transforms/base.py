@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +18,29 @@ from pushforward.transforms.domains.together import carried
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["EXACTNESS", "Transform", "current_generator", "drawing_from", "weakest"]
+__all__ = ["EXACTNESS", "Retraced", "Transform", "current_generator", "drawing_from", "weakest"]
 
 T = TypeVar("T", bound="Transform")
 
 EXACTNESS = ("exact", "estimate", "bound")  # from the strongest statement to the weakest
 
 _GENERATOR: ContextVar[torch.Generator | None] = ContextVar("pushforward_generator", default=None)
+
+
+class Retraced(NamedTuple):
+    """A direction taken back from where it ended, and then again with gradients.
+
+    Attributes:
+        start: what to differentiate in; its gradients are those of what the direction began with.
+        at: what it began with.
+        end: where it ends.
+        logdet: of the direction.
+    """
+
+    start: Tensor
+    at: Tensor
+    end: Tensor
+    logdet: Tensor
 
 
 class Transform(Part, nn.Module):
@@ -76,6 +92,15 @@ class Transform(Part, nn.Module):
         return carried(taken, self.codomain, self.domain)
 
     @property
+    def closed(self) -> tuple[bool, bool]:
+        """Whether forward, and inverse, is one evaluation; False where it takes many or a search.
+
+        ``Compose(memory="recompute")`` finds what a direction began with by the other one, if that
+        is closed and undoes it.
+        """
+        return True, True
+
+    @property
     def evaluations(self) -> int:
         """How often the last call asked for the right-hand side of an equation that it solved."""
         return 0
@@ -93,6 +118,17 @@ class Transform(Part, nn.Module):
 
     @abc.abstractmethod
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]: ...
+
+    def _retraced(self, method: str, end: Tensor, context: Tensor | None) -> Retraced:
+        """Find what ``_forward`` or ``_inverse`` began with from its end, and take it again.
+
+        A transform that can do both at less than the cost of both overrides this.
+        """
+        back = self._inverse if method == "_forward" else self._forward
+        with torch.no_grad():
+            at = back(end, context)[0]
+        start = at.detach().requires_grad_()
+        return Retraced(start, at, *getattr(self, method)(start, context))
 
     def fit(self: T, x: Tensor, context: Tensor | None = None) -> T:
         """Set what depends on data from ``(n, *event_shape)``; by default there is nothing."""

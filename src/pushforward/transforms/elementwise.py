@@ -79,6 +79,11 @@ class Elementwise(Moving):
         raw = self.network(reach(context)).unflatten(-1, (x.shape[-1], self.map.raw_width))
         return raw.to(x.dtype)  # type: ignore[no-any-return]
 
+    @property
+    def closed(self) -> tuple[bool, bool]:
+        """As the map is."""
+        return True, self.map.closed
+
     def influence(self) -> Tensor:
         """Each feature its own z."""
         return torch.eye(self.event_shape[0], dtype=torch.bool)

@@ -157,6 +157,11 @@ class Autoregressive(Moving):
             stairs=stairs,
         )
 
+    @property
+    def closed(self) -> tuple[bool, bool]:
+        """The inverse calls the network for one feature after the other."""
+        return True, False
+
     def influence(self) -> Tensor:
         """Each feature itself, and those that its parameters depend on."""
         return self.allowed.cpu() | torch.eye(self.event_shape[0], dtype=torch.bool)

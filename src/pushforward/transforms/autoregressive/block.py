@@ -127,6 +127,11 @@ class BlockAutoregressive(Transform):
         self.slope = nn.Parameter(torch.zeros(features))
         self.network = MLP(context, sum(widths) + features, context_hidden) if context else None
 
+    @property
+    def closed(self) -> tuple[bool, bool]:
+        """The inverse is searched for."""
+        return True, False
+
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         shifts, log_linear = self._shifts(context)
         layers = [

@@ -137,6 +137,11 @@ class Continuous(Transform):
         """
         return self._calls[0]
 
+    @property
+    def closed(self) -> tuple[bool, bool]:
+        """Both are solved for in steps."""
+        return False, False
+
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return self._solve(x, context, 1.0, 0.0)
 

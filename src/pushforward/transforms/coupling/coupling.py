@@ -15,7 +15,7 @@ from pushforward.maps.base import Map, as_map
 from pushforward.networks.given import made_network, shaped_output
 from pushforward.networks.mlp import MLP
 from pushforward.numerics.conditioning import reach
-from pushforward.transforms.base import Transform
+from pushforward.transforms.base import Retraced, Transform
 from pushforward.transforms.coupling.keeps import half, shape_of
 from pushforward.transforms.domains import Angles, Box, Domain, Everywhere, PartOf
 from pushforward.transforms.domains.together import groups, row_of, shaped, side_by_side
@@ -230,6 +230,37 @@ class Coupling(Transform):
             box_by_feature=False,
             activation=self.network.activation,
             widths=self.network.widths,
+        )
+
+    @property
+    def closed(self) -> tuple[bool, bool]:
+        """As the maps are."""
+        kept = self.kept_step is None or self.kept_step.map.closed
+        return True, self.map.closed and kept
+
+    def _retraced(self, method: str, end: Tensor, context: Tensor | None) -> Retraced:
+        """The network is called once for both ways, since both show it the same."""
+        forward = method == "_forward"
+        again, back = (self.map, self.map.inverse) if forward else (self.map.inverse, self.map)
+        kept, moved, _ = self._enter(end)
+        if self.kept_step is not None:
+            other = self.kept_step._inverse if forward else self.kept_step._forward
+            with torch.no_grad():
+                kept = other(kept, context)[0]
+        # What moved was is known only once the network has seen what is kept: until then it is 0.
+        start = self._join(kept, torch.zeros_like(moved)).detach().requires_grad_()
+        was_kept, zero = self._split(start)
+        now_kept, more = was_kept, None
+        if self.kept_step is not None:
+            now_kept, more = getattr(self.kept_step, method)(was_kept, context)
+        raw = self._raw(was_kept if forward else now_kept, context)
+        with torch.no_grad():
+            was = back(moved, raw)[0]
+        moved, log_derivative = again(zero + was, raw)
+        logdet = log_derivative.sum(-1)
+        at = self._join(was_kept.detach(), was)
+        return Retraced(
+            start, at, self._join(now_kept, moved), logdet if more is None else logdet + more
         )
 
     def _enter(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -117,6 +117,11 @@ class BatchNorm(Transform):
         x = torch.addcmul(self.mean, z - self.shift, log_scale.exp())
         return x, spread(log_scale.sum(), z)
 
+    @property
+    def closed(self) -> tuple[bool, bool]:
+        """In training neither undoes the other."""
+        return not self.training, not self.training
+
     def influence(self) -> Tensor:
         """Each feature its own z."""
         return torch.eye(self.event_shape[0], dtype=torch.bool)

@@ -93,6 +93,11 @@ class Contractive(Transform):
         self.exactness = "exact" if self.exact else "estimate"
         self.terms = terms
 
+    @property
+    def closed(self) -> tuple[bool, bool]:
+        """The inverse is searched for; an estimate draws numbers."""
+        return self.exact, False
+
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         with full_precision(x):
             g, jacobian = self._network(x, context)

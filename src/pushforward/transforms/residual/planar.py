@@ -66,6 +66,11 @@ class Planar(Conditioned):
         z = x + u * torch.tanh(s).unsqueeze(-1)
         return z, torch.log1p(along * tanh_slope(s))
 
+    @property
+    def closed(self) -> tuple[bool, bool]:
+        """The inverse is searched for."""
+        return True, False
+
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         u, w, b, along = self._read(z, context)
 

@@ -95,6 +95,11 @@ class Sylvester(Conditioned):
             z = x + _times(frame, _times(outer, torch.tanh(s)))
             return z, torch.log1p(product * tanh_slope(s)).sum(-1)
 
+    @property
+    def closed(self) -> tuple[bool, bool]:
+        """The inverse is searched for."""
+        return True, False
+
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         with full_precision(z):
             frame, outer, inner, b, product = self._read(z, context)

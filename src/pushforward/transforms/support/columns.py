@@ -130,6 +130,12 @@ class Columns(Transform):
         return self
 
     @property
+    def closed(self) -> tuple[bool, bool]:
+        """Whether every part is, forward and inverse."""
+        forward, inverse = zip(*(part.closed for part in self._all()), strict=True)
+        return all(forward), all(inverse)
+
+    @property
     def evaluations(self) -> int:
         """The sum of the transforms'."""
         return sum(part.evaluations for part in self._all())
