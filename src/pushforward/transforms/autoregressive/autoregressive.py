@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pushforward.errors import ShapeError
 from pushforward.maps.base import Map, as_map
 from pushforward.networks.masked_mlp import MaskedMLP
+from pushforward.networks.stepwise import Stepwise
 from pushforward.numerics.conditioning import reach
 from pushforward.numerics.dependence import dependence, levels
 from pushforward.transforms.moving import Moving, entered, left
@@ -60,7 +62,6 @@ class Autoregressive(Moving):
     ordered = True
     periodic = False  # its network sees numbers
     places: Tensor
-    known: Tensor
     allowed: Tensor
 
     def __init__(
@@ -74,6 +75,7 @@ class Autoregressive(Moving):
         activation: str = "relu",
         dropout: float = 0.0,
         adjacency: Sequence[Sequence[bool]] | Tensor | None = None,
+        residual: bool = False,
     ) -> None:
         super().__init__()
         allowed = dependence("Autoregressive", features, order, adjacency)
@@ -81,14 +83,18 @@ class Autoregressive(Moving):
         self.context = context
         self.map = as_map("Autoregressive", "map", map).bind(features)
         self.network = MaskedMLP(
-            features, self.map.raw_width, order, context, hidden, activation, dropout, adjacency
+            features,
+            self.map.raw_width,
+            order,
+            context,
+            hidden,
+            activation,
+            dropout,
+            adjacency,
+            residual,
         )
-        places = levels(allowed)  # for an order the order itself
-        self.register_buffer("places", places)
+        self.register_buffer("places", levels(allowed))  # for an order the order itself
         self.register_buffer("allowed", allowed, persistent=False)
-        # known[i]: the features that are known before step i of the inverse
-        steps = torch.arange(int(places.max()) + 1)
-        self.register_buffer("known", places[None, :] < steps[:, None])
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         x, outside = entered(self.map, x, self.periodic)
@@ -97,13 +103,27 @@ class Autoregressive(Moving):
 
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         z, outside = entered(self.map, z, self.periodic)
-        x, log_derivative = z, z
-        for known in self.known:
-            # Features not known yet are set to zero: their guesses could overflow, and a masked
-            # weight times infinity is nan.
-            x = torch.where(known, x, torch.zeros_like(x))
-            x, log_derivative = self.map.inverse(z, self._raw(x, context))
-        return x, left(log_derivative.sum(-1), outside)
+        rows = z.reshape(z.shape[:-1].numel(), z.shape[-1])
+        if context is not None:
+            context = reach(context).reshape(len(rows), self.context)
+        x, log_derivative = self._step_by_step(rows, context)
+        logdet = log_derivative.sum(-1).reshape(z.shape[:-1])
+        return x.reshape(z.shape), left(logdet, outside)
+
+    def _step_by_step(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Each feature as soon as those are known that its parameters depend on."""
+        steps = Stepwise(self.network, z, context)
+        sequence, sizes = self.network.sequence, self.network.sizes
+        map = self.map.part(sequence)
+        found: list[tuple[Tensor, Tensor]] = []
+        first = 0
+        for goal in z.index_select(-1, sequence).split(sizes, -1):
+            raw = steps.outputs(reach(found[-1][0]) if found else None).to(z.dtype)
+            some = map.part(slice(first, first + goal.shape[-1]))
+            found.append(_of_some(some, some.inverse(goal, raw), goal))
+            first += goal.shape[-1]
+        x, log_derivative = (torch.cat(parts, -1) for parts in zip(*found, strict=True))
+        return x.index_select(-1, sequence.argsort()), log_derivative
 
     def _raw(self, x: Tensor, context: Tensor | None) -> Tensor:
         seen = None if context is None else reach(context)
@@ -112,3 +132,14 @@ class Autoregressive(Moving):
     def influence(self) -> Tensor:
         """Each feature itself, and those that its parameters depend on."""
         return self.allowed.cpu() | torch.eye(self.event_shape[0], dtype=torch.bool)
+
+
+def _of_some(map: Map, found: tuple[Tensor, Tensor], goal: Tensor) -> tuple[Tensor, Tensor]:
+    """What a map gave, if it is of the features that it was asked for."""
+    if found[0].shape != goal.shape:
+        raise ShapeError(
+            f"Autoregressive.inverse: {type(map).__name__}.inverse gives shape "
+            f"{tuple(found[0].shape)} for some of the features, expected {tuple(goal.shape)}; a "
+            f"map with constants for each feature must say in part(index) which go along."
+        )
+    return found
