@@ -38,13 +38,20 @@ class MaskedMLP(Part, nn.Module):
         residual: whether each hidden layer after the first adds to the one before it; they are
             then of equal widths.
 
+    Attributes:
+        sequence: the features, those first that see nothing, then level by level.
+        sizes: how many features each level has; their outputs are one step of ``Stepwise``.
+        known: of the inputs and of each hidden layer how many are known at each step. Contexts
+            come first, and the units of a layer lie in the order in which they get known.
+
     Shapes:
         x: ``(*batch, features)``; context: ``(*batch, context)``;
         output: ``(*batch, features, outputs)``, zero before training
 
     Raises:
         ShapeError: ``adjacency`` is not square and boolean.
-        ArgumentError: ``adjacency`` has a cycle, or comes with an ``order``.
+        ArgumentError: ``adjacency`` has a cycle, or comes with an ``order``; residual layers of
+            different widths.
 
     Source: Germain et al. 2015, arXiv:1502.03509; residual: Durkan, Nash 2019, arXiv:1904.05626.
         Differs: hidden units belong to sets rather than degrees, which for an order is the same.
@@ -54,6 +61,8 @@ class MaskedMLP(Part, nn.Module):
         >>> network(torch.ones(5, 3), None).shape
         torch.Size([5, 3, 2])
     """
+
+    sequence: Tensor
 
     def __init__(
         self,
@@ -124,7 +133,7 @@ class MaskedMLP(Part, nn.Module):
 
 
 def _sets(allowed: Tensor, places: Tensor, empty: bool) -> Tensor:
-    """The different rows, in the order in which all of them gets known, small ones first.
+    """The different rows, in the order in which all of each gets known, then by size.
 
     The empty one, which sees the context alone, is left out if it is not asked for.
     """

@@ -20,8 +20,8 @@ class Stepwise:
     computes the hidden units that these made known, layer by layer, and no unit twice: all steps
     together multiply at most as much as one call of the network, for an order about half as much.
 
-    Where something may ask for derivatives, what is known grows by concatenation; otherwise it is
-    written into memory that is reserved once.
+    What is known grows by concatenation, so that derivatives of any order go through. Writing into
+    memory that is reserved once saves a tenth of the time, and no derivative passes.
 
     Args:
         network: the network.
@@ -37,18 +37,16 @@ class Stepwise:
     """
 
     def __init__(self, network: MaskedMLP, like: Tensor, context: Tensor | None) -> None:
-        self._network, self._step, self._in_place = network, -1, _nothing_differentiates()
+        self._network, self._step = network, -1
         # of every layer the rows of weights and the biases of what each step computes
         self._layers = [
             (weight.split(sizes), bias.unsqueeze(-1).split(sizes))
             for weight, bias, sizes in _in_sequence(network)
         ]
-        # numbers with the rows last, (units, rows): what is known is then one piece of memory
-        self._known = [
-            like.new_empty(known[-1] if self._in_place else 0, len(like)) for known in network.known
-        ]
+        # numbers with the rows last, (units, rows): a step's are then one piece of memory
+        self._known = [like.new_empty(0, len(like)) for _ in self._layers]
         if context is not None:
-            self._add(0, context.mT)
+            self._known[0] = context.mT
 
     def outputs(self, x: Tensor | None) -> Tensor:
         """Of the features of the next step, ``(rows, features of the step, outputs)``.
@@ -58,28 +56,21 @@ class Stepwise:
         """
         self._step += 1
         if x is not None:
-            self._add(0, x.mT)
-        below, before = self._seen(0), None
-        for i, (weights, biases) in enumerate(self._layers[:-1], 1):
-            weight, bias = weights[self._step], biases[self._step]
+            self._know(0, x.mT)
+        before: Tensor | None = None
+        for i, (weights, biases) in enumerate(self._layers[:-1]):
+            weight, bias, below = weights[self._step], biases[self._step], self._known[i]
             if len(weight):
                 sums = torch.addmm(bias, weight[:, : len(below)], below)
                 new, before = self._network.unit(sums, before)
-                self._add(i, new)
-            below = self._seen(i)
+                self._know(i + 1, new)
         weight, bias = (part[self._step] for part in self._layers[-1])
+        below = self._known[-1]
         raw = torch.addmm(bias.mT, below.mT, weight[:, : len(below)].mT)
         return raw.unflatten(-1, (-1, self._network.outputs))  # type: ignore[no-any-return, no-untyped-call]
 
-    def _seen(self, layer: int) -> Tensor:
-        return self._known[layer][: self._network.known[layer][self._step]]
-
-    def _add(self, layer: int, new: Tensor) -> None:
-        if self._in_place:
-            start = self._network.known[layer][self._step - 1] if self._step > 0 else 0
-            self._known[layer][start : start + len(new)] = new
-        else:
-            self._known[layer] = torch.cat((self._known[layer], new))
+    def _know(self, layer: int, new: Tensor) -> None:
+        self._known[layer] = torch.cat((self._known[layer], new))
 
 
 def _in_sequence(network: MaskedMLP) -> Iterator[tuple[Tensor, Tensor, list[int]]]:
@@ -93,13 +84,3 @@ def _in_sequence(network: MaskedMLP) -> Iterator[tuple[Tensor, Tensor, list[int]
         yield units, one, [known[0], *(b - a for a, b in pairwise(known))]
     weight, bias = (part.index_select(0, network.sequence) for part in (weight, bias))
     yield weight.flatten(0, 1), bias.flatten(), [n * network.outputs for n in network.sizes]
-
-
-def _nothing_differentiates() -> bool:
-    """Whether memory may be written to: no gradient, tangent, batch or graph is being recorded."""
-    return not (
-        torch.is_grad_enabled()
-        or torch.compiler.is_compiling()
-        or torch._C._functorch.peek_interpreter_stack() is not None
-        or torch.autograd.forward_ad._current_level >= 0
-    )

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor
 
-from pushforward.errors import ShapeError
+from pushforward.errors import InverseError, ShapeError
 from pushforward.maps.base import Map, as_map
 from pushforward.networks.masked_mlp import MaskedMLP
 from pushforward.networks.stepwise import Stepwise
 from pushforward.numerics.conditioning import reach
-from pushforward.numerics.dependence import dependence, levels
+from pushforward.numerics.dependence import dependence
+from pushforward.numerics.solvers.triangular import may_sweep, swept
 from pushforward.transforms.moving import Moving, entered, left
 
 __all__ = ["Autoregressive"]
+
+# Guessing all features at once is tried for this many numbers of z at most, if there are at least
+# so many steps. One sweep then costs about what one step does, and a dozen of them are enough.
+_STEPS = 24
+_FEW = {"cpu": 2**12}  # measured
+_FEW_ELSEWHERE = 2**16  # by reckoning with the cost of a launch
 
 
 class Autoregressive(Moving):
@@ -33,22 +41,33 @@ class Autoregressive(Moving):
         hidden: widths of the hidden layers of the masked network.
         context: width of the context, 0 for none.
         activation: activation of the network.
-        dropout: dropout of the network.
+        dropout: dropout of the network. In training each call drops other units; the inverse is
+            that of one thinned network, whose units are dropped once.
         adjacency: booleans ``(features, features)``, in the place of an order: the parameters of
             feature i depend on feature j where ``adjacency[i][j]``. The diagonal says nothing.
+        residual: whether each hidden layer of the network after the first adds to the one before
+            it; ``hidden`` then holds equal widths.
 
     Shapes:
         x, z: ``(*batch, features)``; context: ``(*batch, context)``; logdet: ``(*batch,)``
 
     Raises:
         ShapeError: ``adjacency`` is not square and boolean.
+        ShapeError: in ``inverse``, a map with constants for each feature has no ``part``.
         ArgumentError: ``order`` is not a permutation, ``adjacency`` has a cycle, or both are given.
 
-    Cost: forward one network call; inverse ``features`` calls, with an adjacency as many as the
-        longest path has features. Exact in both directions.
+    Cost: forward one network call. The inverse takes ``features`` steps, with an adjacency as many
+        as the longest path has features; each computes the hidden units that have become known,
+        and the map for the features of the step, so that all together they multiply no more than
+        one call. They are many small operations. Of few
+        rows (at most 4 096 numbers on a CPU, and at least 24 steps) all features are guessed at
+        once, up to half as often as there are steps, until nothing changes any more: the same
+        numbers to rounding, for one row of 43 features 4 to 10 times sooner. Where a gradient is
+        wanted it goes step by step. Exact in both directions.
 
     Source: Papamakarios, Pavlakou, Murray 2017, arXiv:1705.07057; adjacency: Wehenkel, Louppe 2021,
-        arXiv:2006.02548.
+        arXiv:2006.02548; residual: Durkan, Nash 2019, arXiv:1904.05626; guessing all at once: Song
+        et al. 2021, arXiv:2002.03629.
         Differs: the network sees far values compressed to a logarithm.
 
     Example:
@@ -61,7 +80,6 @@ class Autoregressive(Moving):
 
     ordered = True
     periodic = False  # its network sees numbers
-    places: Tensor
     allowed: Tensor
 
     def __init__(
@@ -93,7 +111,6 @@ class Autoregressive(Moving):
             adjacency,
             residual,
         )
-        self.register_buffer("places", levels(allowed))  # for an order the order itself
         self.register_buffer("allowed", allowed, persistent=False)
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -106,9 +123,24 @@ class Autoregressive(Moving):
         rows = z.reshape(z.shape[:-1].numel(), z.shape[-1])
         if context is not None:
             context = reach(context).reshape(len(rows), self.context)
-        x, log_derivative = self._step_by_step(rows, context)
+        x, log_derivative = self._all_at_once(rows, context) or self._step_by_step(rows, context)
         logdet = log_derivative.sum(-1).reshape(z.shape[:-1])
         return x.reshape(z.shape), left(logdet, outside)
+
+    def _all_at_once(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        """Few rows, by guessing all features at once, again and again; None if that is no use."""
+        few = z.numel() <= _FEW.get(z.device.type, _FEW_ELSEWHERE)
+        steps = len(self.network.sizes)
+        thinned = self.network.training and self.network.dropout > 0.0  # each time another network
+        if not few or steps < _STEPS or thinned or not may_sweep(z):
+            return None
+
+        def sweep(x: Tensor) -> tuple[Tensor, Tensor]:
+            return self.map.inverse(z, self.network(reach(x), context).to(z.dtype))
+
+        with suppress(InverseError):  # a guess may lead where a numeric map has no inverse
+            return swept(sweep, z, steps // 2)
+        return None
 
     def _step_by_step(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Each feature as soon as those are known that its parameters depend on."""
