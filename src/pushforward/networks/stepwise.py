@@ -40,7 +40,7 @@ class Stepwise:
         self._network, self._step = network, -1
         # of every layer the rows of weights and the biases of what each step computes
         self._layers = [
-            (weight.split(sizes), bias.unsqueeze(-1).split(sizes))
+            (torch.split(weight, sizes), torch.split(bias.unsqueeze(-1), sizes))
             for weight, bias, sizes in _in_sequence(network)
         ]
         # numbers with the rows last, (units, rows): a step's are then one piece of memory
@@ -67,7 +67,7 @@ class Stepwise:
         weight, bias = (part[self._step] for part in self._layers[-1])
         below = self._known[-1]
         raw = torch.addmm(bias.mT, below.mT, weight[:, : len(below)].mT)
-        return raw.unflatten(-1, (-1, self._network.outputs))  # type: ignore[no-any-return, no-untyped-call]
+        return raw.reshape(len(raw), self._network.sizes[self._step], self._network.outputs)
 
     def _know(self, layer: int, new: Tensor) -> None:
         self._known[layer] = torch.cat((self._known[layer], new))
@@ -75,12 +75,13 @@ class Stepwise:
 
 def _in_sequence(network: MaskedMLP) -> Iterator[tuple[Tensor, Tensor, list[int]]]:
     """Weights and biases, what is known first in front, and how many rows each step computes."""
+    features, outputs, sequence = network.features, network.outputs, network.sequence
     layers = network.masked()
-    context = torch.arange(network.features, network.features + network.context)
-    columns = torch.cat((context.to(network.sequence), network.sequence))
-    layers[0] = (layers[0][0].index_select(1, columns), layers[0][1])
-    weight, bias = (part.unflatten(0, (-1, network.outputs)) for part in layers.pop())
-    for (units, one), known in zip(layers, network.known[1:], strict=True):
-        yield units, one, [known[0], *(b - a for a, b in pairwise(known))]
-    weight, bias = (part.index_select(0, network.sequence) for part in (weight, bias))
-    yield weight.flatten(0, 1), bias.flatten(), [n * network.outputs for n in network.sizes]
+    context = torch.arange(features, features + network.context, device=sequence.device)
+    layers[0] = (layers[0][0].index_select(1, torch.cat((context, sequence))), layers[0][1])
+    last, shift = layers.pop()
+    for (weight, bias), known in zip(layers, network.known[1:], strict=True):
+        yield weight, bias, [known[0], *(b - a for a, b in pairwise(known))]
+    last = last.reshape(features, outputs, last.shape[-1]).index_select(0, sequence)
+    shift = shift.reshape(features, outputs).index_select(0, sequence)
+    yield last.flatten(0, 1), shift.flatten(), [size * outputs for size in network.sizes]

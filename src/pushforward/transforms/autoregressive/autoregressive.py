@@ -149,7 +149,7 @@ class Autoregressive(Moving):
         map = self.map.part(sequence)
         found: list[tuple[Tensor, Tensor]] = []
         first = 0
-        for goal in z.index_select(-1, sequence).split(sizes, -1):
+        for goal in torch.split(z.index_select(-1, sequence), sizes, -1):
             raw = steps.outputs(reach(found[-1][0]) if found else None).to(z.dtype)
             some = map.part(slice(first, first + goal.shape[-1]))
             found.append(_of_some(some, some.inverse(goal, raw), goal))
