@@ -19,7 +19,7 @@ _COUNTS = frozenset(
     {"bins", "components", "degree", "layers", "points", "polynomials", "rank", "terms", "units"}
 )
 _SEEDS = range(-(1 << 63), 1 << 64)  # that torch.manual_seed takes
-_OF_THE_DEFAULT_NETWORK = frozenset({"activation", "dropout", "hidden"})
+_OF_THE_DEFAULT_NETWORK = frozenset({"activation", "dropout", "hidden", "residual"})
 
 
 class _Kind(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 
 import pytest
@@ -13,6 +14,8 @@ from pushforward import maps
 from pushforward import transforms as T
 from pushforward.data.toys import TOYS
 from pushforward.errors import ArgumentError, DataError
+from pushforward.flows.recipes.registry import RECIPES
+from pushforward.networks import MLP, MaskedMLP
 
 
 def affine_layers(flow):
@@ -219,3 +222,14 @@ def test_the_index_of_a_feature_is_its_own_whatever_else_moves_it():
         pf.fit(flow, x, context=context, steps=150, progress=False)
         # by the likelihood of all rows 7 and 8; a hundred rows tell it to a quarter or so
         assert torch.allclose(flow.base.df.detach(), torch.tensor(3.0), rtol=0.35)
+
+
+def test_every_recipe_that_takes_residual_hands_it_to_its_networks():
+    """All of them: the affine layers before the splines, and the networks of couplings."""
+    takes = [r for r in RECIPES.values() if "residual" in inspect.signature(r.build).parameters]
+    assert len(takes) == 16
+    for recipe in takes:
+        flow = recipe.build(2, layers=1, hidden=(8, 8), residual=True, seed=0)
+        networks = [m for m in flow.modules() if isinstance(m, MLP | MaskedMLP)]
+        assert networks, recipe.name
+        assert all(network.residual for network in networks), recipe.name

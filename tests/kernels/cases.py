@@ -101,10 +101,10 @@ class LayerCase:
 FEATURES = 7
 
 
-def _coupling(map: maps.Map, **options) -> Callable[[int], T.Transform]:
+def _coupling(map: maps.Map, hidden=(19, 40), **options) -> Callable[[int], T.Transform]:
     keep = [True, False, False, True, False, True, False]
     return lambda context: T.Coupling(
-        FEATURES, map=map, keep=keep, hidden=(19, 40), context=context, **options
+        FEATURES, map=map, keep=keep, hidden=hidden, context=context, **options
     )
 
 
@@ -131,6 +131,15 @@ LAYERS = [
     LayerCase("coupling-tanh", _coupling(maps.Affine(), activation="tanh")),
     LayerCase("coupling-elu", _coupling(_spline_map(), activation="elu")),
     LayerCase("coupling-silu", _coupling(_spline_map(), activation="silu")),
+    LayerCase("coupling-residual", _coupling(_spline_map(), hidden=(24, 24, 24), residual=True)),
+    LayerCase(
+        "coupling-residual-silu",
+        _coupling(maps.Affine(), hidden=(24, 24), residual=True, activation="silu"),
+    ),
+    LayerCase(
+        "autoregressive-residual",
+        _autoregressive(_spline_map(), hidden=(24, 24, 24), residual=True, activation="tanh"),
+    ),
     LayerCase("autoregressive-spline", _autoregressive(_spline_map())),
     LayerCase("autoregressive-affine", _autoregressive(maps.Affine())),
     LayerCase("autoregressive-linear", _autoregressive(maps.Affine(), hidden=())),

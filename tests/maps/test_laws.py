@@ -188,3 +188,24 @@ def test_bind_makes_a_copy(case):
 def test_tensors_lie_in_memory_as_a_file_brings_them_back(case):
     """Products of matrices round in the order of memory: another one is another last digit."""
     assert all(buffer.is_contiguous() for buffer in case.build().bind(1).buffers())
+
+
+@every_case
+@directions
+@pytest.mark.parametrize("index", [slice(1, 3), torch.tensor([3, 1])], ids=["slice", "indices"])
+def test_a_part_is_the_map_of_these_features(case, direction, index):
+    """Each feature has constants of its own, which the data sets where it may."""
+    map = case.build().double().bind(4)
+    scale = torch.tensor([0.5, 1.0, 2.0, 8.0], dtype=torch.float64)
+    map.fit(scale * torch.randn(500, 4, generator=torch.Generator().manual_seed(3)).double())
+    x = numbers(case, 200).expand(200, 4) * (scale if case.outside == "line" else 1.0)
+    raw = raws(map, 200).expand(200, 4, map.raw_width)
+    whole = getattr(map, direction)(x, raw)
+    part = map.part(index)
+    some = getattr(part, direction)(x[:, index], raw[:, index])
+    for k in (0, 1):
+        assert_close(some[k], whole[k][:, index], atol=1e-13, rtol=1e-13)
+    again = part.part(slice(1, 2))
+    alone = getattr(again, direction)(x[:, index][:, 1:], raw[:, index][:, 1:])
+    assert_close(alone, tuple(k[:, 1:] for k in some), atol=1e-13, rtol=1e-13)
+    assert_close(getattr(map, direction)(x, raw), whole, atol=0, rtol=0)  # left as it was

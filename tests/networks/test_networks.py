@@ -51,6 +51,8 @@ def test_networks_refuse_what_cannot_be(kind):
         kind(2, 2, hidden=(0,))
     with pytest.raises(ArgumentError, match=r"dropout is 1.0, expected a share in \[0, 1\)"):
         kind(2, 2, dropout=1.0)
+    with pytest.raises(ArgumentError, match=r"hidden is \(8, 9\) with residual=True, expected equ"):
+        kind(2, 2, hidden=(8, 9), residual=True)
 
 
 @pytest.mark.parametrize("kind", [MLP, MaskedMLP])
@@ -64,11 +66,33 @@ def test_dropout_acts_in_training_only(kind):
     assert_close(call(), call(), atol=0, rtol=0)
 
 
+def test_a_residual_layer_adds_to_the_one_before_it():
+    network = MLP(3, 2, (8, 8, 8), "silu", residual=True).double()
+    scatter(network, 0.5)
+    x = torch.randn(5, 3).double()
+    first, *others = network.hidden_layers
+    sums = first(x)
+    for layer in others:
+        sums = sums + layer(torch.nn.functional.silu(sums))
+    assert_close(network(x), network.last(torch.nn.functional.silu(sums)), atol=1e-14, rtol=0)
+    masked = MaskedMLP(3, 2, None, 0, (8, 8, 8), "silu", residual=True).double()
+    scatter(masked, 0.5)
+    (first, shift), *others, (last, last_shift) = masked.masked()
+    sums = x @ first.mT + shift
+    for weight, shift in others:
+        sums = sums + torch.nn.functional.silu(sums) @ weight.mT + shift
+    want = torch.nn.functional.silu(sums) @ last.mT + last_shift
+    assert_close(masked(x, None), want.reshape(5, 3, 2), atol=1e-14, rtol=0)
+
+
 @pytest.mark.parametrize("order", [None, [0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]], ids=str)
 @pytest.mark.parametrize("hidden", [(2,), (16,), (16, 16)], ids=str)
 @pytest.mark.parametrize("context", [0, 2])
-def test_a_masked_perceptron_sees_all_that_is_earlier_and_nothing_else(order, hidden, context):
-    network = MaskedMLP(4, 3, order, context, hidden, activation="tanh").double()
+@pytest.mark.parametrize("residual", [False, True], ids=["plain", "residual"])
+def test_a_masked_perceptron_sees_all_that_is_earlier_and_nothing_else(
+    order, hidden, context, residual
+):
+    network = MaskedMLP(4, 3, order, context, hidden, "tanh", residual=residual).double()
     scatter(network, 0.5)
     x, c = torch.randn(4).double(), torch.randn(context).double()
 

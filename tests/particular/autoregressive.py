@@ -8,12 +8,13 @@ import torch
 from tests.breaking import Break, replaced
 
 from pushforward import transforms as T
-from pushforward.networks import masked_mlp
+from pushforward.maps.box import Boxed
+from pushforward.networks import masked_mlp, stepwise
 from pushforward.transforms.autoregressive import autoregressive, block
 
 _TESTS = tuple(
     f"tests/transforms/test_{name}.py"
-    for name in ("laws", "meaning", "autoregressive", "gradients")
+    for name in ("laws", "meaning", "autoregressive", "inverse_steps", "gradients")
 )
 
 
@@ -26,6 +27,11 @@ def breaks() -> Iterator[Break]:
         "the graph turned round": _graph_turned,
         "calls for the shortest path": _shortest,
         "a cycle let through": _cycle_through,
+        "constants of other features": _other_constants,
+        "hidden units known a step late": _late,
+        "guesses taken unseen": _uncertified,
+        "guesses where a gradient is wanted": _undifferentiated,
+        "units dropped anew at every guess": _dropped_anew,
     }
     for name, apply in masked.items():
         yield Break("Autoregressive", name, apply, _TESTS, "autoregressive")
@@ -75,13 +81,59 @@ def _shortest() -> None:
 
         return shorter
 
-    replaced(autoregressive, "levels", levels)
+    replaced(masked_mlp, "levels", levels)
 
 
 def _cycle_through() -> None:
     from pushforward.numerics import dependence
 
     replaced(dependence, "_cycle", lambda old: lambda table: [])
+
+
+def _other_constants() -> None:
+    def part(old):
+        return lambda self, index: old(self, slice(0, 1) if isinstance(index, slice) else index)
+
+    replaced(Boxed, "part", part)
+
+
+def _late() -> None:
+    """Each step's units are computed from what was known before the step."""
+
+    def outputs(old):
+        def late(self, x):
+            usual, self._know = self._know, lambda layer, new: None
+            held = list(self._known)
+            self._know = lambda layer, new: held.__setitem__(layer, torch.cat((held[layer], new)))
+            raw = old(self, x)
+            self._know, self._known = usual, held
+            return raw
+
+        return late
+
+    replaced(stepwise.Stepwise, "outputs", outputs)
+
+
+def _uncertified() -> None:
+    replaced(autoregressive, "swept", lambda old: lambda sweep, start, most: sweep(start))
+
+
+def _undifferentiated() -> None:
+    replaced(autoregressive, "may_sweep", lambda old: lambda x: True)
+
+
+def _dropped_anew() -> None:
+    def at_once(old):
+        def forgetful(self, z, context):
+            usual, self.network.dropout = self.network.dropout, 0.0
+            try:
+                return old(self, z, context)
+            finally:
+                self.network.dropout = usual
+
+        return forgetful
+
+    replaced(T.Autoregressive, "_all_at_once", at_once)
 
 
 def _either_sign() -> None:

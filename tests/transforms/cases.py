@@ -198,6 +198,19 @@ def _graph(features: int, context: int) -> T.Transform:
     )
 
 
+def _residual(features: int, context: int) -> T.Transform:
+    order = [(i + 2) % features for i in range(features)]
+    return T.Autoregressive(
+        features,
+        map=_spline(),
+        order=order,
+        hidden=(9, 9, 9),
+        residual=True,
+        activation="silu",
+        context=context,
+    )
+
+
 def _block(features: int, context: int) -> T.Transform:
     order = [(i + 1) % features for i in range(features)]
     return T.BlockAutoregressive(
@@ -381,6 +394,7 @@ CASES = [
     Case("autoregressive-affine", _autoregressive(maps.Affine())),
     Case("autoregressive-spline", _autoregressive(_spline(), turned=True), single=DEEP),
     Case("autoregressive-graph", _graph),
+    Case("autoregressive-residual", _residual, single=DEEP),
     # A hundredth at most is added before training; each feature amplifies the rounding of those
     # before it.
     Case("coupling-of-angles", _coupling_of_angles),

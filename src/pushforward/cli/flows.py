@@ -83,8 +83,9 @@ def _print_all(recipes: Sequence[Recipe]) -> None:
         )
     )
     screen.print(
-        "\nDensity, sampling: network calls a layer. A root takes about ten evaluations of\n"
-        "a map. Where a flow takes it, --set direction=sampling exchanges the two.\n"
+        "\nDensity, sampling: network calls a layer; in steps: one call, feature by feature.\n"
+        "A root takes about ten evaluations of a map. Where a flow takes it,\n"
+        "--set direction=sampling exchanges the two.\n"
         "fit --flow auto, the default, chooses from rows and columns.\n"
         "What --set takes: pushforward flows NAME"
     )

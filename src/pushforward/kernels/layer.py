@@ -44,6 +44,7 @@ class Plan:
         box_by_feature: whether the map's boxes are those of the features, in their order, or of
             the moved ones.
         activation: one of ``ACTIVATIONS``.
+        residual: whether each hidden layer but the first adds to what the one before it summed up.
         widths: of the network: its inputs, hidden layers and outputs.
         stairs: for each linear layer how it is masked; empty where none is.
     """
@@ -60,6 +61,7 @@ class Plan:
         context_first: bool,
         box_by_feature: bool,
         activation: str,
+        residual: bool,
         widths: Sequence[int],
         stairs: Sequence[Staircase] = (),
     ) -> None:
@@ -75,7 +77,8 @@ class Plan:
         fields.moved, fields.moved_features = len(moved), moved.data_ptr()
         fields.kept, fields.kept_features = len(kept), kept.data_ptr()
         fields.context_first, fields.box_by_feature = context_first, box_by_feature
-        fields.activation, fields.layers = ACTIVATIONS.index(activation), self.layers
+        fields.activation, fields.residual = ACTIVATIONS.index(activation), residual
+        fields.layers = self.layers
         for i in range(self.layers):
             linear = fields.linear[i]
             linear.inputs, linear.outputs = widths[i], widths[i + 1]

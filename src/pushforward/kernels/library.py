@@ -134,6 +134,7 @@ class Layer(Structure):
         ("context_first", c_int64),
         ("box_by_feature", c_int64),
         ("activation", c_int64),
+        ("residual", c_int64),
         ("layers", c_int64),
         ("linear", Linear * MOST_LAYERS),
     )

@@ -23,7 +23,8 @@ class Map(Part, nn.Module):
     A map knows no network: its parameters come in as ``raw``, unconstrained, ``raw_width``
     numbers for each x. ``raw = 0`` is the identity, or close to it where the map says so (terms of
     a sum that began equal would stay equal). What it may hold are constants of the data (the box
-    of a spline), one for each feature, which ``fit`` sets.
+    of a spline), one for each feature, which ``fit`` sets; ``part`` then says which of them belong
+    to some of the features.
 
     Shapes:
         x, z, log-derivative: ``(*batch, features)``; raw: ``(*batch, features, raw_width)``.
@@ -65,9 +66,27 @@ class Map(Part, nn.Module):
         """A copy of this map that serves ``features`` numbers at once."""
         return copy.deepcopy(self)
 
+    def part(self: M, index: slice | Tensor) -> M:
+        """This map for some of the features that it is bound to; shares what it is made of.
+
+        One with constants for each feature says which of them go along; others are it already.
+
+        Args:
+            index: the features, a slice or whole numbers.
+        """
+        return self
+
     def fit(self: M, x: Tensor) -> M:
         """Set the constants that depend on data, from ``(n, features)``; by default none are."""
         return self
+
+    def _with(self: M, **constants: Tensor) -> M:
+        """The same map with other constants in some places; it shares all else."""
+        # not copy.copy, which torch does not compile
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.__dict__["_buffers"] = {**self._buffers, **constants}
+        return other
 
 
 def as_map(who: str, name: str, given: Any) -> Map:

@@ -52,6 +52,10 @@ class Boxed(Map):
         bound.high = self.high.expand(features).clone()
         return bound
 
+    def part(self: B, index: slice | Tensor) -> B:
+        """This map with the boxes of some of the features."""
+        return self._with(low=self.low[index], high=self.high[index])
+
     def fit(self: B, x: Tensor) -> B:
         """Set the box from ``(n, features)``, unless one was given."""
         if self.box is not None:

@@ -97,6 +97,10 @@ class GeneralizedPareto(Map):
         bound.tails = self.tails.expand(features, 2).clone()
         return bound
 
+    def part(self, index: slice | Tensor) -> GeneralizedPareto:
+        """This map with the place and the tails of some of the features."""
+        return self._with(loc=self.loc[index], scale=self.scale[index], tails=self.tails[index])
+
     def fit(self, x: Tensor) -> GeneralizedPareto:
         """Take place and tails from ``(n, features)``."""
         if x.shape[-1] != self.loc.numel():

@@ -37,14 +37,17 @@ class MLP(Part, nn.Module):
         hidden: widths of the hidden layers.
         activation: ``relu``, ``silu``, ``gelu``, ``elu`` or ``tanh``.
         dropout: share of hidden units dropped in training.
+        residual: whether each hidden layer after the first adds to the one before it; they are
+            then of equal widths.
 
     Shapes:
         input: ``(*batch, inputs)``; output: ``(*batch, outputs)``
 
     Raises:
-        ArgumentError: an unknown activation, a width below 1 or a dropout outside [0, 1).
+        ArgumentError: an unknown activation, a width below 1, a dropout outside [0, 1), or
+            residual layers of different widths.
 
-    Source: none
+    Source: none; residual: He et al. 2016, arXiv:1603.05027.
 
     Example:
         >>> MLP(3, 2, hidden=(16,))(torch.ones(5, 3)).shape
@@ -58,11 +61,13 @@ class MLP(Part, nn.Module):
         hidden: Sequence[int] = (128, 128),
         activation: str = "relu",
         dropout: float = 0.0,
+        residual: bool = False,
     ) -> None:
         super().__init__()
-        check_network("MLP", hidden, activation, dropout)
+        check_network("MLP", hidden, activation, dropout, residual)
         self.inputs, self.outputs = inputs, outputs
         self.activation, self.dropout = activation, float(dropout)
+        self.residual = residual
         widths = [inputs, *hidden] if inputs else []
         self.hidden_layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         last = widths[-1] if widths else 0
@@ -78,8 +83,12 @@ class MLP(Part, nn.Module):
             assert self.constant is not None
             return self.constant.expand(*x.shape[:-1], self.outputs)
         activate = ACTIVATIONS[self.activation]
+        before: Tensor | None = None
         for layer in self.hidden_layers:
-            x = activate(layer(x))
+            sums = layer(x)
+            if self.residual and before is not None:
+                sums = before + sums
+            x, before = activate(sums), sums
             if self.dropout:
                 x = functional.dropout(x, self.dropout, self.training)
         return self.last(x)  # type: ignore[no-any-return]
@@ -129,7 +138,9 @@ def _hooked(module: nn.Module) -> bool:
     )
 
 
-def check_network(who: str, hidden: Sequence[int], activation: str, dropout: float) -> None:
+def check_network(
+    who: str, hidden: Sequence[int], activation: str, dropout: float, residual: bool = False
+) -> None:
     """Check the arguments that every perceptron takes."""
     if activation not in ACTIVATIONS:
         names = ", ".join(ACTIVATIONS)
@@ -138,3 +149,8 @@ def check_network(who: str, hidden: Sequence[int], activation: str, dropout: flo
         raise ArgumentError(f"{who}: hidden is {tuple(hidden)}, expected widths of at least 1.")
     if not 0.0 <= dropout < 1.0:
         raise ArgumentError(f"{who}: dropout is {dropout}, expected a share in [0, 1).")
+    if residual and len(set(hidden)) > 1:
+        raise ArgumentError(
+            f"{who}: hidden is {tuple(hidden)} with residual=True, expected equal widths, since "
+            f"each layer adds to the one before it."
+        )

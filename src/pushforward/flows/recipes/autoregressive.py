@@ -18,7 +18,7 @@ __all__ = ["autoregressive", "iaf", "maf"]
     paper="1705.07057",
     year=2017,
     density="1 call",
-    sampling="1 call a feature",
+    sampling="1 call, in steps",
     choose="any map in autoregressions: the best densities; sampling slows with features",
 )
 def autoregressive(
@@ -32,6 +32,7 @@ def autoregressive(
     mix: str = "lu",
     activation: str = "relu",
     dropout: float = 0.0,
+    residual: bool = False,
     start: Any = "standardize",
     base: Any = None,
     seed: int | None = None,
@@ -48,6 +49,7 @@ def autoregressive(
         mix: ``lu`` puts a learned linear transform around every layer, ``none`` nothing.
         activation: activation of the networks.
         dropout: dropout of the networks.
+        residual: whether each hidden layer after the first adds to the one before it.
         start: what comes first: ``standardize``, ``robust``, ``actnorm``, ``none`` or a transform.
         base: density of z, standard normal by default.
         seed: seed of weights and orders; None uses torch's own state.
@@ -63,7 +65,12 @@ def autoregressive(
     """
     check_layers("autoregressive", layers)
     chosen = maps.RationalQuadratic() if map is None else map
-    networks: dict[str, Any] = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    networks: dict[str, Any] = {
+        "hidden": hidden,
+        "activation": activation,
+        "dropout": dropout,
+        "residual": residual,
+    }
     steps = autoregressions(features, context, chosen, layers, direction, **networks)
     return assemble(features, context, mixed(features, steps, mix), start, base)
 
@@ -72,7 +79,7 @@ def autoregressive(
     paper="1705.07057",
     year=2017,
     density="1 call",
-    sampling="1 call a feature",
+    sampling="1 call, in steps",
     choose="affine autoregressions: good densities for little computation",
 )
 def maf(
@@ -84,6 +91,7 @@ def maf(
     batch_norm: bool = False,
     activation: str = "relu",
     dropout: float = 0.0,
+    residual: bool = False,
     start: Any = "standardize",
     base: Any = None,
     seed: int | None = None,
@@ -101,6 +109,7 @@ def maf(
         batch_norm: whether batch normalization follows every layer.
         activation: activation of the networks.
         dropout: dropout of the networks.
+        residual: whether each hidden layer after the first adds to the one before it.
         start: what comes first: ``standardize``, ``robust``, ``actnorm``, ``none`` or a transform.
         base: density of z, standard normal by default.
         seed: seed of weights and orders; None uses torch's own state.
@@ -115,7 +124,12 @@ def maf(
         tensor([-1.8379])
     """
     check_layers("maf", layers)
-    networks: dict[str, Any] = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    networks: dict[str, Any] = {
+        "hidden": hidden,
+        "activation": activation,
+        "dropout": dropout,
+        "residual": residual,
+    }
     steps = autoregressions(features, context, maps.Affine(), layers, **networks)
     if batch_norm:
         steps = [part for step in steps for part in (step, BatchNorm(features))]
@@ -125,7 +139,7 @@ def maf(
 @recipe(
     paper="1606.04934",
     year=2016,
-    density="1 call a feature",
+    density="1 call, in steps",
     sampling="1 call",
     choose="affine autoregressions turned round: fast samples, for variational inference",
 )
@@ -138,6 +152,7 @@ def iaf(
     gated: bool = False,
     activation: str = "relu",
     dropout: float = 0.0,
+    residual: bool = False,
     start: Any = "standardize",
     base: Any = None,
     seed: int | None = None,
@@ -153,6 +168,7 @@ def iaf(
             near 1 at most; otherwise a scale bounded both ways.
         activation: activation of the networks.
         dropout: dropout of the networks.
+        residual: whether each hidden layer after the first adds to the one before it.
         start: what comes first: ``standardize``, ``robust``, ``actnorm``, ``none`` or a transform.
         base: density of z, standard normal by default.
         seed: seed of weights and orders; None uses torch's own state.
@@ -168,7 +184,12 @@ def iaf(
         torch.Size([5, 2])
     """
     check_layers("iaf", layers)
-    networks: dict[str, Any] = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    networks: dict[str, Any] = {
+        "hidden": hidden,
+        "activation": activation,
+        "dropout": dropout,
+        "residual": residual,
+    }
     step = maps.Gated() if gated else maps.Affine()
     steps = autoregressions(features, context, step, layers, "sampling", **networks)
     return assemble(features, context, steps, start, base)

@@ -34,6 +34,7 @@ def coupling(
     mix: str = "lu",
     activation: str = "relu",
     dropout: float = 0.0,
+    residual: bool = False,
     start: Any = "standardize",
     base: Any = None,
     seed: int | None = None,
@@ -50,6 +51,7 @@ def coupling(
         mix: ``lu`` puts a learned linear transform around every layer, ``none`` nothing.
         activation: activation of the networks.
         dropout: dropout of the networks.
+        residual: whether each hidden layer after the first adds to the one before it.
         start: what comes first: ``standardize``, ``robust``, ``actnorm``, ``none`` or a transform.
         base: density of z, standard normal by default.
         seed: seed of weights and of the choice of halves; None uses torch's own state.
@@ -65,7 +67,12 @@ def coupling(
     """
     check_layers("coupling", layers)
     chosen = maps.RationalQuadratic() if map is None else map
-    networks: dict[str, Any] = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    networks: dict[str, Any] = {
+        "hidden": hidden,
+        "activation": activation,
+        "dropout": dropout,
+        "residual": residual,
+    }
     if network is not None:
         networks = {"network": network}
     steps = couplings(features, context, chosen, layers, **networks)
@@ -87,6 +94,7 @@ def nice(
     hidden: Sequence[int] = (128, 128),
     activation: str = "relu",
     dropout: float = 0.0,
+    residual: bool = False,
     start: Any = "standardize",
     base: Any = None,
     seed: int | None = None,
@@ -102,6 +110,7 @@ def nice(
         hidden: widths of the hidden layers of each network.
         activation: activation of the networks.
         dropout: dropout of the networks.
+        residual: whether each hidden layer after the first adds to the one before it.
         start: what comes first: ``standardize``, ``robust``, ``actnorm``, ``none`` or a transform.
         base: density of z, standard normal by default.
         seed: seed of weights and of the choice of halves; None uses torch's own state.
@@ -116,7 +125,12 @@ def nice(
         tensor([-1.8379])
     """
     check_layers("nice", layers)
-    networks = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    networks = {
+        "hidden": hidden,
+        "activation": activation,
+        "dropout": dropout,
+        "residual": residual,
+    }
     steps = couplings(features, context, maps.Additive(), layers, **networks)
     return assemble(features, context, [*steps, Diagonal(features)], start, base)
 
@@ -136,6 +150,7 @@ def realnvp(
     hidden: Sequence[int] = (128, 128),
     activation: str = "relu",
     dropout: float = 0.0,
+    residual: bool = False,
     start: Any = "standardize",
     base: Any = None,
     seed: int | None = None,
@@ -149,6 +164,7 @@ def realnvp(
         hidden: widths of the hidden layers of each network.
         activation: activation of the networks.
         dropout: dropout of the networks.
+        residual: whether each hidden layer after the first adds to the one before it.
         start: what comes first: ``standardize``, ``robust``, ``actnorm``, ``none`` or a transform.
         base: density of z, standard normal by default.
         seed: seed of weights and of the choice of halves; None uses torch's own state.
@@ -163,7 +179,12 @@ def realnvp(
         torch.Size([3, 1, 2])
     """
     check_layers("realnvp", layers)
-    networks = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    networks = {
+        "hidden": hidden,
+        "activation": activation,
+        "dropout": dropout,
+        "residual": residual,
+    }
     steps = couplings(features, context, maps.Affine(), layers, **networks)
     return assemble(features, context, steps, start, base)
 
@@ -185,6 +206,7 @@ def flowpp(
     mix: str = "lu",
     activation: str = "relu",
     dropout: float = 0.0,
+    residual: bool = False,
     start: Any = "standardize",
     base: Any = None,
     seed: int | None = None,
@@ -203,6 +225,7 @@ def flowpp(
         mix: ``lu`` puts a learned linear transform around every layer, ``none`` nothing.
         activation: activation of the networks.
         dropout: dropout of the networks.
+        residual: whether each hidden layer after the first adds to the one before it.
         start: what comes first: ``standardize``, ``robust``, ``actnorm``, ``none`` or a transform.
         base: density of z, standard normal by default.
         seed: seed of weights and of the choice of halves; None uses torch's own state.
@@ -217,6 +240,11 @@ def flowpp(
         torch.Size([3, 2])
     """
     check_layers("flowpp", layers)
-    networks: dict[str, Any] = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    networks: dict[str, Any] = {
+        "hidden": hidden,
+        "activation": activation,
+        "dropout": dropout,
+        "residual": residual,
+    }
     steps = couplings(features, context, maps.LogisticMixture(components), layers, **networks)
     return assemble(features, context, mixed(features, steps, mix), start, base)

@@ -19,7 +19,7 @@ __all__ = ["made"]
     paper="1502.03509",
     year=2015,
     density="1 call",
-    sampling="1 call a feature",
+    sampling="1 call, in steps",
     choose="one autoregression, Gaussian or mixture conditionals: small tables, a strong baseline",
 )
 def made(
@@ -32,6 +32,7 @@ def made(
     hidden: Sequence[int] = (128, 128),
     activation: str = "relu",
     dropout: float = 0.0,
+    residual: bool = False,
     start: Any = "standardize",
     base: Any = None,
     seed: int | None = None,
@@ -54,6 +55,7 @@ def made(
         hidden: widths of the hidden layers of the network.
         activation: activation of the network.
         dropout: dropout of the network.
+        residual: whether each hidden layer after the first adds to the one before it.
         start: what comes first: ``standardize``, ``robust``, ``actnorm``, ``none`` or a transform.
         base: density of z, by default standard normal, with several components logistic.
         seed: seed of weights; None uses torch's own state.
@@ -70,7 +72,12 @@ def made(
     check_layers("made", layers)
     if not isinstance(components, int) or components < 1:
         raise ArgumentError(f"pf.flows.made: components is {components!r}, expected at least 1.")
-    networks: dict[str, Any] = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    networks: dict[str, Any] = {
+        "hidden": hidden,
+        "activation": activation,
+        "dropout": dropout,
+        "residual": residual,
+    }
     several = components > 1
     map = maps.LogisticMixture(components) if several else maps.Affine()
     base = Logistic(features) if base is None and several else base

@@ -31,6 +31,7 @@ def naf(
     direction: str = "density",
     activation: str = "relu",
     dropout: float = 0.0,
+    residual: bool = False,
     start: Any = "standardize",
     base: Any = None,
     seed: int | None = None,
@@ -49,6 +50,7 @@ def naf(
         direction: which way takes one call: ``density`` or ``sampling``.
         activation: activation of the networks.
         dropout: dropout of the networks.
+        residual: whether each hidden layer after the first adds to the one before it.
         start: what comes first: ``standardize``, ``robust``, ``actnorm``, ``none`` or a transform.
         base: density of z, standard normal by default.
         seed: seed of weights and orders; None uses torch's own state.
@@ -63,7 +65,12 @@ def naf(
         torch.Size([3, 2])
     """
     check_layers("naf", layers)
-    networks: dict[str, Any] = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    networks: dict[str, Any] = {
+        "hidden": hidden,
+        "activation": activation,
+        "dropout": dropout,
+        "residual": residual,
+    }
     map = maps.DeepSigmoidal(units)
     steps = autoregressions(features, context, map, layers, direction, **networks)
     return assemble(features, context, steps, start, base)
@@ -87,6 +94,7 @@ def umnn(
     direction: str = "density",
     activation: str = "relu",
     dropout: float = 0.0,
+    residual: bool = False,
     start: Any = "standardize",
     base: Any = None,
     seed: int | None = None,
@@ -106,6 +114,7 @@ def umnn(
         direction: which way takes one call: ``density`` or ``sampling``.
         activation: activation of the networks.
         dropout: dropout of the networks.
+        residual: whether each hidden layer after the first adds to the one before it.
         start: what comes first: ``standardize``, ``robust``, ``actnorm``, ``none`` or a transform.
         base: density of z, standard normal by default.
         seed: seed of weights and orders; None uses torch's own state.
@@ -120,7 +129,12 @@ def umnn(
         torch.Size([3, 2])
     """
     check_layers("umnn", layers)
-    networks: dict[str, Any] = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    networks: dict[str, Any] = {
+        "hidden": hidden,
+        "activation": activation,
+        "dropout": dropout,
+        "residual": residual,
+    }
     map = maps.Integral(units, points)
     steps = autoregressions(features, context, map, layers, direction, **networks)
     return assemble(features, context, steps, start, base)
@@ -144,6 +158,7 @@ def sospf(
     direction: str = "density",
     activation: str = "relu",
     dropout: float = 0.0,
+    residual: bool = False,
     start: Any = "standardize",
     base: Any = None,
     seed: int | None = None,
@@ -163,6 +178,7 @@ def sospf(
         direction: which way takes one call: ``density`` or ``sampling``.
         activation: activation of the networks.
         dropout: dropout of the networks.
+        residual: whether each hidden layer after the first adds to the one before it.
         start: what comes first: ``standardize``, ``robust``, ``actnorm``, ``none`` or a transform.
         base: density of z, standard normal by default.
         seed: seed of weights and orders; None uses torch's own state.
@@ -177,7 +193,12 @@ def sospf(
         torch.Size([3, 2])
     """
     check_layers("sospf", layers)
-    networks: dict[str, Any] = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    networks: dict[str, Any] = {
+        "hidden": hidden,
+        "activation": activation,
+        "dropout": dropout,
+        "residual": residual,
+    }
     map = maps.SumOfSquares(polynomials, degree)
     steps = autoregressions(features, context, map, layers, direction, **networks)
     return assemble(features, context, steps, start, base)
@@ -200,6 +221,7 @@ def bernstein(
     direction: str = "density",
     activation: str = "relu",
     dropout: float = 0.0,
+    residual: bool = False,
     start: Any = "standardize",
     base: Any = None,
     seed: int | None = None,
@@ -218,6 +240,7 @@ def bernstein(
         direction: which way takes one call: ``density`` or ``sampling``.
         activation: activation of the networks.
         dropout: dropout of the networks.
+        residual: whether each hidden layer after the first adds to the one before it.
         start: what comes first: ``standardize``, ``robust``, ``actnorm``, ``none`` or a transform.
         base: density of z, standard normal by default.
         seed: seed of weights and orders; None uses torch's own state.
@@ -232,7 +255,12 @@ def bernstein(
         torch.Size([3, 2])
     """
     check_layers("bernstein", layers)
-    networks: dict[str, Any] = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    networks: dict[str, Any] = {
+        "hidden": hidden,
+        "activation": activation,
+        "dropout": dropout,
+        "residual": residual,
+    }
     map = maps.Bernstein(degree)
     steps = autoregressions(features, context, map, layers, direction, **networks)
     return assemble(features, context, steps, start, base)

@@ -48,6 +48,7 @@ def nsf(
     mix: str = "lu",
     activation: str = "relu",
     dropout: float = 0.0,
+    residual: bool = False,
     start: Any = "standardize",
     base: Any = None,
     seed: int | None = None,
@@ -73,6 +74,7 @@ def nsf(
         mix: ``lu`` puts a learned linear transform around every layer, ``none`` nothing.
         activation: activation of the networks.
         dropout: dropout of the networks.
+        residual: whether each hidden layer after the first adds to the one before it.
         start: what comes first: ``standardize``, ``robust``, ``actnorm``, ``none`` or a transform.
         base: density of z, standard normal by default.
         seed: seed of weights, halves and orders; None uses torch's own state.
@@ -90,7 +92,12 @@ def nsf(
     if not isinstance(affine, int) or affine < 0:
         raise ArgumentError(f"pf.flows.nsf: affine is {affine!r}, expected 0 or more.")
     build: Any = autoregressions if autoregressive else couplings
-    networks: dict[str, Any] = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    networks: dict[str, Any] = {
+        "hidden": hidden,
+        "activation": activation,
+        "dropout": dropout,
+        "residual": residual,
+    }
     if autoregressive:
         networks["direction"] = direction
     elif direction != "density":
@@ -124,6 +131,7 @@ def mixture_nsf(
     mix: str = "lu",
     activation: str = "relu",
     dropout: float = 0.0,
+    residual: bool = False,
     start: Any = "standardize",
     base: Any = None,
     seed: int | None = None,
@@ -148,6 +156,7 @@ def mixture_nsf(
         mix: ``lu`` puts a learned linear transform around every layer, ``none`` nothing.
         activation: activation of the networks.
         dropout: dropout of the networks.
+        residual: whether each hidden layer after the first adds to the one before it.
         start: what comes first: ``standardize``, ``robust``, ``actnorm``, ``none`` or a transform.
         base: density of z, by default the mixture.
         seed: seed of weights and halves; None uses torch's own state.
@@ -172,6 +181,7 @@ def mixture_nsf(
         mix=mix,
         activation=activation,
         dropout=dropout,
+        residual=residual,
         start=start,
         base=GaussianMixture(features, components, background) if base is None else base,
     )
@@ -195,6 +205,7 @@ def ncsf(
     period: float = _TURN,
     activation: str = "relu",
     dropout: float = 0.0,
+    residual: bool = False,
     start: Any = "circle",
     base: Any = None,
     seed: int | None = None,
@@ -216,6 +227,7 @@ def ncsf(
             degrees, 24 for hours.
         activation: activation of the networks.
         dropout: dropout of the networks.
+        residual: whether each hidden layer after the first adds to the one before it.
         start: what comes first: ``circle``, which wraps angles of that period, or a transform whose
             z is an angle between -pi and pi and which knows the period by itself.
         base: density of z on the circle, uniform between -pi and pi by default.
@@ -240,7 +252,12 @@ def ncsf(
     """
     check_layers("ncsf", layers)
     spline = maps.RationalQuadratic(bins, box=math.pi, tails="circular")
-    networks: dict[str, Any] = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    networks: dict[str, Any] = {
+        "hidden": hidden,
+        "activation": activation,
+        "dropout": dropout,
+        "residual": residual,
+    }
     networks["periodic"] = True
     steps: list[Transform] = [
         Coupling(features, map=map, keep=keep, context=context, **networks)

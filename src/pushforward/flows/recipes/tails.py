@@ -34,6 +34,7 @@ def heavy_tailed(
     df: float = 10.0,
     activation: str = "relu",
     dropout: float = 0.0,
+    residual: bool = False,
     start: Any = "robust",
     base: Any = None,
     seed: int | None = None,
@@ -62,6 +63,7 @@ def heavy_tailed(
         df: degrees of freedom before ``fit`` looks at the data.
         activation: activation of the networks.
         dropout: dropout of the networks.
+        residual: whether each hidden layer after the first adds to the one before it.
         start: what comes first: ``standardize``, ``robust``, ``actnorm``, ``none`` or a transform.
         base: density of z, by default Student-t densities.
         seed: seed of weights and of the choice of halves; None uses torch's own state.
@@ -77,7 +79,12 @@ def heavy_tailed(
         tensor([10., 10.])
     """
     check_layers("heavy_tailed", layers)
-    networks: dict[str, Any] = {"hidden": hidden, "activation": activation, "dropout": dropout}
+    networks: dict[str, Any] = {
+        "hidden": hidden,
+        "activation": activation,
+        "dropout": dropout,
+        "residual": residual,
+    }
     spline = maps.RationalQuadratic(bins, box=_BOX)
     steps = couplings(features, context, spline, layers, **networks)
     base = StudentT(features, df) if base is None else base

@@ -97,18 +97,28 @@ static void FN(copy_kept)(const layer_t *l, int64_t block, int64_t count, const 
   }
 }
 
+/* Whether forward keeps what the activation was given, rather than what it gave. */
+static int FN(keeps_sums)(const layer_t *l) { return l->activation == SILU || l->residual; }
+
+static void FN(add)(int64_t count, const REAL *more, REAL *to) {
+  for (int64_t i = 0; i < count; i++) to[i] += more[i];
+}
+
 /* The network of a block up to its last hidden layer; returns where that is. `kept` is filled with
- * what backward needs, `scratch` serves SiLU, of which what it was given is kept. */
+ * what backward needs; `scratch` takes what the activation gave where the sums are kept. */
 static const REAL *FN(hidden_layers)(const FN(job) *job, const REAL *in, REAL *kept,
                                      REAL *scratch) {
   const layer_t *l = job->layer;
+  const REAL *sums = 0;
   for (int64_t i = 0; i + 1 < l->layers; i++) {
     const linear_t *linear = &l->linear[i];
     int64_t count = linear->outputs * BLOCK;
-    REAL *after = l->activation == SILU ? scratch : kept;
+    REAL *after = FN(keeps_sums)(l) ? scratch : kept;
     FN(product)(job->weight[i], linear->inputs, job->bias[i], linear->inputs, linear->limit, 0, 0,
                 linear->outputs, in, kept);
+    if (l->residual && sums) FN(add)(count, sums, kept);
     FN(activate)(l->activation, count, kept, after);
+    sums = kept;
     in = after;
     kept += count;
     scratch += count;
@@ -175,6 +185,8 @@ static void FN(sequential_blocks)(void *argument, int64_t first, int64_t last, i
         REAL *pre = before + (at + begin) * BLOCK, *post = after + (at + begin) * BLOCK;
         FN(product)(job->weight[i], linear->inputs, job->bias[i], linear->inputs, linear->limit, 0,
                     begin, end, from, pre);
+        if (l->residual && i > 0)
+          FN(add)((end - begin) * BLOCK, pre - linear->inputs * BLOCK, pre);
         FN(activate)(l->activation, (end - begin) * BLOCK, pre, post);
         done[i] = known = end;
         from = after + at * BLOCK;

@@ -84,7 +84,8 @@ static void FN(layer_backward_blocks)(void *argument, int64_t first, int64_t las
     int64_t count = FN(rows_in)(l, block);
     const REAL *saved = (const REAL *)l->saved + block * job->saved_step;
     FN(read_inputs)(l, block, count, in);
-    if (l->activation == SILU) FN(activate)(SILU, job->hidden * BLOCK, saved, activated);
+    if (FN(keeps_sums)(l)) FN(activate)(l->activation, job->hidden * BLOCK, saved, activated);
+    const REAL *gave = FN(keeps_sums)(l) ? activated : saved;
     FN(maps_backward)(job, block, count, saved + job->hidden * BLOCK, grad_raw,
                       (REAL *)l->grad_x);
     if (l->grad_x) FN(copy_kept)(l, block, count, l->grad_z, l->grad_x);
@@ -94,14 +95,17 @@ static void FN(layer_backward_blocks)(void *argument, int64_t first, int64_t las
       const linear_t *linear = &l->linear[i];
       at -= i > 0 ? linear->inputs : 0;
       place -= linear->outputs * (FN(pitch_of)(linear->inputs) + 1);
-      const REAL *from = i == 0 ? in : (l->activation == SILU ? activated : saved) + at * BLOCK;
+      const REAL *from = i == 0 ? in : gave + at * BLOCK;
       FN(linear_backward)(linear, g, from, turned, gradients + place);
       REAL *to = buffer[i & 1];
       if (i > 0 || l->grad_x || l->grad_context)
         FN(product)(job->turned[i], linear->outputs, 0, linear->outputs, 0, job->start[i], 0,
                     linear->inputs, g, to);
-      if (i > 0)
-        FN(through_activation)(l->activation, linear->inputs * BLOCK, saved + at * BLOCK, to);
+      if (i > 0) {
+        const REAL *known = l->activation == SILU ? saved : gave;
+        FN(through_activation)(l->activation, linear->inputs * BLOCK, known + at * BLOCK, to);
+        if (l->residual && i + 1 < l->layers) FN(add)(linear->inputs * BLOCK, g, to);
+      }
       g = to;
     }
     FN(inputs_backward)(job, block, count, g);

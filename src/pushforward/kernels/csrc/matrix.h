@@ -143,8 +143,8 @@ static void FN(activate)(int64_t kind, int64_t count, const REAL *before, REAL *
     for (int64_t i = 0; i < count; i++) after[i] = before[i] * FN(sigmoid)(before[i]);
 }
 
-/* Gradients of hidden units times the slope of the activation; `kept` is what forward saved: what
- * SiLU was given, and what the others gave. */
+/* Gradients of hidden units times the slope of the activation; `kept` is what SiLU was given, and
+ * what the others gave. */
 static void FN(through_activation)(int64_t kind, int64_t count, const REAL *kept, REAL *g) {
   if (kind == RELU)
     for (int64_t i = 0; i < count; i++) g[i] = kept[i] <= 0 ? (REAL)0 : g[i];

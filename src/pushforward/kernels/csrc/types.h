@@ -85,6 +85,7 @@ typedef struct {
   int64_t context_first;                 /* whether the network reads it before the features */
   int64_t box_by_feature;                /* whether boxes are counted by features, not by moved ones */
   int64_t activation;
+  int64_t residual;                      /* whether hidden layers add to the sums of those before */
   int64_t layers;
   linear_t linear[MOST_LAYERS];
 } layer_t;

@@ -53,6 +53,8 @@ class Coupling(Transform):
         periodic: whether features are angles, of which the network sees cosine and sine; one
             boolean for all, or booleans of the event's shape.
         period: of these angles; by default that of a circular map, otherwise two pi.
+        residual: whether each hidden layer of the default network after the first adds to the one
+            before it; ``hidden`` then holds equal widths.
 
     Shapes:
         x, z: ``(*batch, *event_shape)``; context: ``(*batch, context)``; logdet: ``(*batch,)``
@@ -98,6 +100,7 @@ class Coupling(Transform):
         kept_map: Map | None = None,
         periodic: bool | Sequence[Any] | Tensor = False,
         period: float | None = None,
+        residual: bool = False,
     ) -> None:
         super().__init__()
         self.event_shape = shape_of("Coupling", features)
@@ -126,7 +129,7 @@ class Coupling(Transform):
         self.period = _period(self.map, period)
         inputs, outputs = self._widths()
         self.network = (
-            MLP(inputs, outputs, hidden, activation, dropout)
+            MLP(inputs, outputs, hidden, activation, dropout, residual)
             if network is None
             else made_network(type(self).__name__, network, inputs, outputs)
         )
@@ -229,6 +232,7 @@ class Coupling(Transform):
             context_first=False,
             box_by_feature=False,
             activation=self.network.activation,
+            residual=self.network.residual,
             widths=self.network.widths,
         )
 
