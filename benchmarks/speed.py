@@ -31,7 +31,7 @@ from speed_targets import JAX, OURS, TARGETS, TORCH_PEERS, Figures
 FRESH_ROWS = {
     "first-step": "from the end of `import torch` (or jax) to the end of the first training step, "
     "spline couplings, D = 43",
-    "deep-memory-43": "spline couplings, D = 43: largest memory of activations, 2,048 rows",
+    "deep-memory-43": "spline couplings, D = 43: largest memory of activations",
 }
 FEW = 3  # processes of each peer: there is no limit on what theirs take
 FRESH = (OURS, "pushforward, pf.fit", "an empty loop")
@@ -209,7 +209,7 @@ def _deep_memory(options: argparse.Namespace, title: str, add: Callable[..., Non
         resident = found.get("resident")
         add(
             "deep-memory-43",
-            title,
+            f"{title}, {options.memory_rows:,} rows",
             f"{layers} layers, {mode}",
             None if resident is None else resident / 2**20,
             unit="MiB of resident memory, peak above what was there",
