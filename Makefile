@@ -6,13 +6,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+SPEED := .venv-speed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # Threads of PyTorch that wait shall sleep: spinning, they slow down whatever shares the cores.
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint types mutations benchmarks clean help
+.PHONY: demo test lint types mutations benchmarks speed clean help
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,8 +39,13 @@ benchmarks: $(READY) ## Compare with other libraries (needs PUSHFORWARD_DATA, ta
 	@$(BIN)/python benchmarks/fidelity.py
 	@$(BIN)/python benchmarks/tables.py
 
+speed: ## Time ours and the other libraries in an environment of their own (takes half an hour)
+	@test -d $(SPEED) || $(PYTHON) -m venv $(SPEED)
+	@$(SPEED)/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt -r benchmarks/requirements.txt .
+	@$(SPEED)/bin/python benchmarks/speed.py
+
 clean: ## Remove what the other targets made
-	@rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	@rm -rf $(VENV) $(SPEED) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
 	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 	@rm -f src/pushforward/kernels/_compiled*
 

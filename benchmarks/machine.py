@@ -18,7 +18,12 @@ PACKAGES = (
     "polars",
     "scikit-learn",
     "zuko",
+    "nflows",
+    "normflows",
+    "FrEIA",
     "flowjax",
+    "equinox",
+    "optax",
     "jax",
     "jaxlib",
 )

@@ -49,15 +49,19 @@ class Record:
     def add(
         self,
         metric: str,
-        value: float,
+        value: float | None,
         *,
         unit: str,
         standard_error: float | None = None,
         limit: float | None = None,
+        at_least: bool = False,
         **facts: Any,
     ) -> bool:
-        """Add a figure; returns whether it keeps its limit (smaller is better)."""
-        kept = limit is None or value <= limit
+        """Add a figure; returns whether it keeps its limit.
+
+        Smaller is better, or with ``at_least`` larger; None is what could not be measured.
+        """
+        kept = limit is None or value is None or (value >= limit if at_least else value <= limit)
         self._figures.append(
             {
                 "metric": metric,
@@ -65,7 +69,8 @@ class Record:
                 "unit": unit,
                 "standard_error": standard_error,
                 "limit": limit,
-                "kept": kept,
+                "at_least": at_least,
+                "kept": None if value is None else kept,
                 **facts,
             }
         )

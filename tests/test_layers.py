@@ -43,7 +43,7 @@ FAMILIES_SEE = {
     "moving",
 }  # and no other family of transforms
 # The command line holds one thin file a sub-command, besides what they share.
-COMMANDS = {"fit", "score", "sample", "info", "flows", "demo", "report", "view", "measure"}
+COMMANDS = {"fit", "score", "sample", "info", "flows", "demo", "bench", "report", "view", "measure"}
 ROOT = Path(pushforward.__file__).parent
 FILES = sorted(path for path in ROOT.rglob("*.py") if path.parent != ROOT or path.stem in ROOMS)
 

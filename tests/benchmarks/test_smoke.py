@@ -142,6 +142,66 @@ def test_spline_inverse(tmp_path):
     assert "LinearRational" in out
 
 
+def test_speed(tmp_path):
+    result, out = run(
+        *("speed.py", tmp_path, "--small", "--rows", "coupling-train-2", "gpu-train-43"),
+        *("--threads", 1, "--peers"),
+    )
+    times = {(f["row"], f["subject"]): f for f in result["figures"] if "subject" in f}
+    assert times["coupling-train-2", "pushforward"]["repeats"] == 2
+    assert times["coupling-train-2", "networks alone"]["value"] > 0
+    limits = [f for f in result["figures"] if f["limit"] is not None]
+    assert all(f["value"] is None and f["kept"] is None for f in limits)  # no peer took part
+    page = (tmp_path / "speed.md").read_text()
+    assert page.count("not measured") >= len(limits)
+    assert "D = 2: training step, 256 rows" in page
+    assert "not measured, at most 5" in out
+
+
+def test_limits_of_speed_are_read_off_the_figures(in_benchmarks):
+    from speed_targets import TARGETS, Figures
+
+    def figure(row, subject, value):
+        return {"row": row, "subject": subject, "value": value}
+
+    found = Figures(
+        [
+            figure("coupling-train-43", "pushforward", 10.0),
+            figure("coupling-train-43", "networks alone", 8.0),
+            figure("coupling-train-43", "zuko", 50.0),
+            figure("coupling-train-43", "FlowJAX", 30.0),
+            figure("coupling-train-43", "FrEIA", None),
+            figure("autoregressive-sample-43", "pushforward", 10.0),
+            figure("autoregressive-sample-43", "zuko", 900.0),
+            figure("autoregressive-sample-43", "FlowJAX", 300.0),
+            figure("layers-train-43", "4 layers", 4.0),
+            figure("layers-train-43", "32 layers", 40.0),
+        ]
+    )
+    read = {one.name: one.read(found) for one in TARGETS}
+    assert len(read) == len(TARGETS)
+    assert read["coupling-train-43 against the fastest peer"] == (3.0, "FlowJAX")
+    assert read["coupling-train-43 over its networks"] == (1.25, "networks alone")
+    assert read["autoregressive-sample-43 against the fastest PyTorch peer"] == (90.0, "zuko")
+    assert read["autoregressive-sample-43 against FlowJAX"] == (30.0, "FlowJAX")
+    assert read["layers-train-43"] == (1.25, "most at 32, least at 4")
+    assert read["first-step"] is None
+
+
+def test_storages_that_autograd_holds_are_counted_once(in_benchmarks):
+    import torch
+
+    from speed_fresh import saved
+
+    weight = torch.ones(1000, requires_grad=True)
+
+    def work():
+        x = (2.0 * weight).exp()  # 4 000 bytes, held for the backward pass
+        (x.view(10, 100) * x.view(10, 100)).sum().backward()  # and again, as two views of it
+
+    assert saved(work, [weight]) == 4000
+
+
 def test_two_real_kills_are_resumed(tmp_path):
     """The kills of the benchmark, twice: same tensors, at most one interval of steps again."""
     result, _ = run(

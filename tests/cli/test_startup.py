@@ -32,7 +32,7 @@ def test_help_imports_nothing_heavy():
     assert result.stderr.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", ["fit", "score", "sample", "info", "flows", "demo"])
+@pytest.mark.parametrize("command", ["fit", "score", "sample", "info", "flows", "demo", "bench"])
 def test_help_of_a_command_imports_nothing_heavy(command):
     result = python(
         "import sys\n"

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pushforward import __version__
+from pushforward.cli.bench import bench
 from pushforward.cli.demo import demo
 from pushforward.cli.fit import fit
 from pushforward.cli.flows import flows
@@ -46,7 +47,7 @@ app = typer.Typer(
         "2 wrong usage; 130 interrupted."
     ),
 )
-for command in (fit, score, sample, info, flows, demo):
+for command in (fit, score, sample, info, flows, demo, bench):
     app.command(name=command.__name__)(guarded(command))
 
 
