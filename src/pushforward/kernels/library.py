@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 __all__ = [
-    "LIBRARY",
     "LAYER_CALL",
+    "LIBRARY",
     "MOST_LAYERS",
     "Elementwise",
     "Layer",

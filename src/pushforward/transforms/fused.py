@@ -42,7 +42,7 @@ _PLANS: WeakKeyDictionary[Any, tuple[tuple[int, ...], Plan | None]] = WeakKeyDic
 def fused(
     layer: FusedLayer, x: Tensor, context: Tensor | None, *, inverse: bool
 ) -> tuple[Tensor, Tensor] | None:
-    """z and logdet by one kernel, or None where the layer must be computed in parts.
+    """Z and logdet by one kernel, or None where the layer must be computed in parts.
 
     Args:
         layer: a coupling or an autoregression, whose network is a perceptron without hooks.

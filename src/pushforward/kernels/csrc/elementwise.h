@@ -62,12 +62,18 @@ static void FN(elementwise_backward_blocks)(void *argument, int64_t first, int64
   }
 }
 
+static int64_t FN(threads_of_numbers)(const elementwise_t *e) {
+  return threads_for(e->rows * e->features * e->map.width, e->threads);
+}
+
 static int FN(elementwise_run)(const elementwise_t *e) {
-  parallel(FN(elementwise_blocks), (void *)e, (e->rows + BLOCK - 1) / BLOCK, e->threads);
+  parallel(FN(elementwise_blocks), (void *)e, (e->rows + BLOCK - 1) / BLOCK,
+           FN(threads_of_numbers)(e));
   return 0;
 }
 
 static int FN(elementwise_backward_run)(const elementwise_t *e) {
-  parallel(FN(elementwise_backward_blocks), (void *)e, (e->rows + BLOCK - 1) / BLOCK, e->threads);
+  parallel(FN(elementwise_backward_blocks), (void *)e, (e->rows + BLOCK - 1) / BLOCK,
+           FN(threads_of_numbers)(e));
   return 0;
 }

@@ -73,8 +73,16 @@ static int FN(pack)(FN(job) *job, int backward, int64_t extra) {
     if (backward) job->turned[i] = p.turned[i] = next, next += outputs * inputs;
   }
   job->gradients = next;
-  parallel(FN(pack_rows), &p, rows, l->threads);
+  if (numbers > extra) parallel(FN(pack_rows), &p, rows, threads_for(numbers - extra, l->threads));
   return 1;
+}
+
+/* How many threads are worth their while: additions and products of all rows, `passes` times. */
+static int64_t FN(threads_of)(const FN(job) *job, int64_t passes) {
+  const layer_t *l = job->layer;
+  int64_t each = l->moved * l->map.width * 20; /* what the map costs, about */
+  for (int64_t i = 0; i < l->layers; i++) each += 2 * l->linear[i].inputs * l->linear[i].outputs;
+  return threads_for(passes * each / 16 * l->rows, l->threads);
 }
 
 static int FN(layer_run)(const layer_t *l) {
@@ -83,7 +91,8 @@ static int FN(layer_run)(const layer_t *l) {
   if (!FN(pack)(&job, 0, 0)) return 1;
   int64_t blocks = (l->rows + BLOCK - 1) / BLOCK;
   int sequential = l->inverse && l->linear[0].limit != 0;
-  parallel(sequential ? FN(sequential_blocks) : FN(layer_blocks), &job, blocks, l->threads);
+  parallel(sequential ? FN(sequential_blocks) : FN(layer_blocks), &job, blocks,
+           FN(threads_of)(&job, 1));
   return job.failed;
 }
 
@@ -91,12 +100,13 @@ static int FN(layer_backward_run)(const layer_t *l) {
   FN(job) job = {0};
   FN(measure)(l, &job);
   int64_t blocks = (l->rows + BLOCK - 1) / BLOCK, rows = 0;
-  int64_t used = l->threads < blocks ? l->threads : blocks;
+  int64_t used = FN(threads_of)(&job, 2);
+  if (used > blocks) used = blocks;
   if (used < 1) used = 1;
   if (!FN(pack)(&job, 1, used * job.gradient_step)) return 1;
   int64_t ran = parallel(FN(layer_backward_blocks), &job, blocks, used);
   FN(total) total = {.job = &job, .used = ran};
   for (int64_t i = 0; i < l->layers; i++) rows += l->linear[i].outputs;
-  parallel(FN(gradient_rows), &total, rows, l->threads);
+  parallel(FN(gradient_rows), &total, rows, threads_for(ran * job.gradient_step, l->threads));
   return job.failed;
 }

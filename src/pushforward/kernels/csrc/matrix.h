@@ -72,10 +72,7 @@ static ALWAYS void FN(outer_tile)(const int tall, const REAL *g, const REAL *tur
   for (int64_t k = 0; k < width; k += PAIR) {
     FN(vector) low[TALL], high[TALL];
 #pragma GCC unroll 6
-    for (int m = 0; m < tall; m++) {
-      low[m] = FN(load)(sum + m * pitch + k);
-      high[m] = FN(load)(sum + m * pitch + k + LANES);
-    }
+    for (int m = 0; m < tall; m++) low[m] = high[m] = FN(spread)(0);
     const REAL *from = turned + k;
     for (int v = 0; v < BLOCK; v++, from += pitch) {
       FN(vector) a = FN(load)(from), b = FN(load)(from + LANES);
@@ -88,8 +85,9 @@ static ALWAYS void FN(outer_tile)(const int tall, const REAL *g, const REAL *tur
     }
 #pragma GCC unroll 6
     for (int m = 0; m < tall; m++) {
-      FN(store)(sum + m * pitch + k, low[m]);
-      FN(store)(sum + m * pitch + k + LANES, high[m]);
+      REAL *to = sum + m * pitch + k; /* only now: sums of sums round less */
+      FN(store)(to, FN(load)(to) + low[m]);
+      FN(store)(to + LANES, FN(load)(to + LANES) + high[m]);
     }
   }
 }

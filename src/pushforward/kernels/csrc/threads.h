@@ -36,6 +36,12 @@ static int64_t parallel(block_function function, void *argument, int64_t count, 
   return work.ran;
 }
 
+/* How many threads to use for so many numbers: waking one takes as long as some ten thousand. */
+static int64_t threads_for(int64_t numbers, int64_t threads) {
+  int64_t worth = 1 + numbers / 200000;
+  return worth < threads ? worth : threads;
+}
+
 /* Memory that a thread keeps from call to call. */
 typedef struct {
   void *memory;
