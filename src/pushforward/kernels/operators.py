@@ -120,5 +120,4 @@ def move_operator(
 ) -> tuple[Tensor, Tensor]:
     """A map as one operator of a compiled program."""
     whole, real = _written(formula)
-    result = torch.ops.pushforward.move(x, raw, low, high, whole, real, inverse)
-    return result  # type: ignore[no-any-return]
+    return torch.ops.pushforward.move(x, raw, low, high, whole, real, inverse)  # type: ignore[no-any-return]

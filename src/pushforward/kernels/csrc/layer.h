@@ -5,12 +5,11 @@ typedef struct {
   const layer_t *layer;
   map_t map;
   const REAL *weight[MOST_LAYERS], *bias[MOST_LAYERS]; /* as products read them */
-  const REAL *turned[MOST_LAYERS];                     /* transposed, for backward */
   const int64_t *start[MOST_LAYERS]; /* first output that reads an input, where there are limits */
   int64_t inputs, hidden, raw, group; /* units of all kinds; features whose maps go together */
   int64_t saved_step;                 /* numbers that forward saves of a block */
   int64_t gradient_step;              /* numbers of all weights' gradients of a thread */
-  REAL *gradients;
+  REAL *gradients;                    /* those of all threads, */
   int failed;
 } FN(job);
 
@@ -114,8 +113,8 @@ static const REAL *FN(hidden_layers)(const FN(job) *job, const REAL *in, REAL *k
     const linear_t *linear = &l->linear[i];
     int64_t count = linear->outputs * BLOCK;
     REAL *after = FN(keeps_sums)(l) ? scratch : kept;
-    FN(product)(job->weight[i], linear->inputs, job->bias[i], linear->inputs, linear->limit, 0, 0,
-                linear->outputs, in, kept);
+    FN(product)(job->weight[i], job->bias[i], linear->inputs, linear->limit, 0, linear->outputs, in,
+                kept);
     if (l->residual && sums) FN(add)(count, sums, kept);
     FN(activate)(l->activation, count, kept, after);
     sums = kept;
@@ -147,8 +146,8 @@ static void FN(layer_blocks)(void *argument, int64_t first, int64_t last, int64_
     for (int64_t j = 0; j < l->moved; j += job->group) {
       int64_t many = l->moved - j < job->group ? l->moved - j : job->group;
       REAL *raw = saved ? saved + (job->hidden + j * width) * BLOCK : parameters;
-      FN(product)(job->weight[l->layers - 1], linear->inputs, job->bias[l->layers - 1],
-                  linear->inputs, linear->limit, 0, j * width, (j + many) * width, top, raw);
+      FN(product)(job->weight[l->layers - 1], job->bias[l->layers - 1], linear->inputs,
+                  linear->limit, j * width, (j + many) * width, top, raw);
       for (int64_t i = 0; i < many; i++)
         FN(move_feature)(job, block, count, j + i, raw + i * width * BLOCK, moved, logdet);
     }
@@ -183,8 +182,8 @@ static void FN(sequential_blocks)(void *argument, int64_t first, int64_t last, i
         int64_t begin = done[i], end = begin;
         while (end < linear->outputs && linear->limit[end] <= known) end++;
         REAL *pre = before + (at + begin) * BLOCK, *post = after + (at + begin) * BLOCK;
-        FN(product)(job->weight[i], linear->inputs, job->bias[i], linear->inputs, linear->limit, 0,
-                    begin, end, from, pre);
+        FN(product)(job->weight[i], job->bias[i], linear->inputs, linear->limit, begin, end, from,
+                    pre);
         if (l->residual && i > 0)
           FN(add)((end - begin) * BLOCK, pre - linear->inputs * BLOCK, pre);
         FN(activate)(l->activation, (end - begin) * BLOCK, pre, post);
@@ -193,8 +192,8 @@ static void FN(sequential_blocks)(void *argument, int64_t first, int64_t last, i
         at += linear->outputs;
       }
       const linear_t *linear = FN(last_linear)(l);
-      FN(product)(job->weight[l->layers - 1], linear->inputs, job->bias[l->layers - 1],
-                  linear->inputs, linear->limit, 0, j * width, (j + 1) * width, from, raw);
+      FN(product)(job->weight[l->layers - 1], job->bias[l->layers - 1], linear->inputs,
+                  linear->limit, j * width, (j + 1) * width, from, raw);
       FN(move_feature)(job, block, count, j, raw, moved, logdet);
       REAL *to = in + (l->context + j) * BLOCK;
       EACH_ROW to[v] = FN(reach)(moved[v]);

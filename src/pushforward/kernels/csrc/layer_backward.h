@@ -42,20 +42,29 @@ static void FN(inputs_backward)(const FN(job) *job, int64_t block, int64_t count
 }
 
 /* What a block adds to the gradients of one linear layer. */
-static void FN(linear_backward)(const linear_t *linear, const REAL *g, const REAL *in,
-                                REAL *turned, REAL *sum) {
+static void FN(linear_backward)(const linear_t *linear, const REAL *g, const REAL *in, int anew,
+                                REAL *turned, REAL *sum, REAL *bias) {
   int64_t pitch = FN(pitch_of)(linear->inputs);
   FN(turn)(in, linear->inputs, pitch, turned);
-  FN(outer)(g, turned, pitch, linear->inputs, linear->limit, linear->outputs, sum);
-  REAL *bias = sum + linear->outputs * pitch;
+  FN(outer)(g, turned, pitch, linear->inputs, linear->limit, linear->outputs, anew, sum);
   for (int64_t o = 0; o < linear->outputs; o++) {
-    REAL sum[BLOCK / 2]; /* in pairs, which rounds less than one after the other */
+    REAL half[BLOCK / 2]; /* in pairs, which rounds less than one after the other */
     for (int v = 0; v < BLOCK / 2; v++)
-      sum[v] = g[o * BLOCK + v] + g[o * BLOCK + BLOCK / 2 + v];
+      half[v] = g[o * BLOCK + v] + g[o * BLOCK + BLOCK / 2 + v];
     for (int width = BLOCK / 4; width > 0; width /= 2)
-      for (int v = 0; v < width; v++) sum[v] += sum[v + width];
-    bias[o] += sum[0];
+      for (int v = 0; v < width; v++) half[v] += half[v + width];
+    bias[o] = anew ? half[0] : bias[o] + half[0];
   }
+}
+
+/* Where a thread adds up the gradient of a weight whose numbers begin at `place`: the first one
+ * where the gradient is wanted, if it lies in memory as tiles need it. */
+static int FN(in_place)(const linear_t *linear) {
+  return !linear->limit && FN(pitch_of)(linear->inputs) == linear->inputs;
+}
+static REAL *FN(sum_of)(const FN(job) *job, int64_t thread, int64_t i, int64_t place) {
+  if (thread == 0 && FN(in_place)(&job->layer->linear[i])) return job->layer->grad_weight[i];
+  return job->gradients + thread * job->gradient_step + place;
 }
 
 static int64_t FN(widest)(const layer_t *l) {
@@ -79,7 +88,6 @@ static void FN(layer_backward_blocks)(void *argument, int64_t first, int64_t las
   REAL *grad_raw = activated + job->hidden * BLOCK, *turned = grad_raw + job->raw * BLOCK;
   REAL *buffer[2] = {turned + widest * BLOCK, turned + 2 * widest * BLOCK};
   REAL *gradients = job->gradients + thread * job->gradient_step;
-  for (int64_t i = 0; i < job->gradient_step; i++) gradients[i] = 0;
   for (int64_t block = first; block < last; block++) {
     int64_t count = FN(rows_in)(l, block);
     const REAL *saved = (const REAL *)l->saved + block * job->saved_step;
@@ -96,11 +104,12 @@ static void FN(layer_backward_blocks)(void *argument, int64_t first, int64_t las
       at -= i > 0 ? linear->inputs : 0;
       place -= linear->outputs * (FN(pitch_of)(linear->inputs) + 1);
       const REAL *from = i == 0 ? in : gave + at * BLOCK;
-      FN(linear_backward)(linear, g, from, turned, gradients + place);
+      FN(linear_backward)(linear, g, from, block == first, turned,
+                          FN(sum_of)(job, thread, i, place),
+                          gradients + place + linear->outputs * FN(pitch_of)(linear->inputs));
       REAL *to = buffer[i & 1];
       if (i > 0 || l->grad_x || l->grad_context)
-        FN(product)(job->turned[i], linear->outputs, 0, linear->outputs, 0, job->start[i], 0,
-                    linear->inputs, g, to);
+        FN(back_product)(job->weight[i], linear->inputs, linear->outputs, job->start[i], g, to);
       if (i > 0) {
         const REAL *known = l->activation == SILU ? saved : gave;
         FN(through_activation)(l->activation, linear->inputs * BLOCK, known + at * BLOCK, to);
@@ -130,9 +139,9 @@ static void FN(gradient_rows)(void *argument, int64_t first, int64_t last, int64
     int64_t begin = first > before ? first - before : 0;
     int64_t end = last - before < linear->outputs ? last - before : linear->outputs;
     for (int64_t o = begin; o < end; o++) {
-      REAL *sum = job->gradients + place + o * pitch, bias = 0;
+      REAL *sum = FN(sum_of)(job, 0, i, place) + o * pitch, bias = 0;
       for (int64_t t = 1; t < total->used; t++) {
-        const REAL *more = sum + t * job->gradient_step;
+        const REAL *more = FN(sum_of)(job, t, i, place) + o * pitch;
         for (int64_t k = 0; k < inputs; k++) sum[k] += more[k];
       }
       for (int64_t t = 0; t < total->used; t++)
@@ -141,6 +150,7 @@ static void FN(gradient_rows)(void *argument, int64_t first, int64_t last, int64
       int64_t seen = linear->limit ? linear->limit[o] : inputs;
       REAL *to = (REAL *)l->grad_weight[i] + row * inputs;
       ((REAL *)l->grad_bias[i])[row] = bias;
+      if (FN(in_place)(linear)) continue;
       for (int64_t k = 0; k < seen; k++) to[linear->columns ? linear->columns[k] : k] = sum[k];
       for (int64_t k = seen; k < inputs; k++) to[linear->columns ? linear->columns[k] : k] = 0;
     }

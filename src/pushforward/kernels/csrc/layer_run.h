@@ -1,8 +1,8 @@
-/* Weights as products read them: masked and put in order where there are limits; transposed. */
+/* Weights as products read them: masked and put in order where there are limits. */
 
 typedef struct {
   FN(job) *job;
-  REAL *weight[MOST_LAYERS], *bias[MOST_LAYERS], *turned[MOST_LAYERS];
+  REAL *weight[MOST_LAYERS], *bias[MOST_LAYERS];
 } FN(packing);
 
 static void FN(pack_rows)(void *argument, int64_t first, int64_t last, int64_t thread) {
@@ -25,13 +25,6 @@ static void FN(pack_rows)(void *argument, int64_t first, int64_t last, int64_t t
       for (int64_t k = seen; k < inputs; k++) to[k] = 0;
       p->bias[i][o] = ((const REAL *)l->bias[i])[row];
     }
-    if (!p->turned[i]) continue;
-    for (int64_t k = 0; k < inputs; k += 16) /* a few columns at a time: their lines stay near */
-      for (int64_t o = begin; o < end; o++) {
-        const REAL *from = p->job->weight[i] + o * inputs;
-        int64_t stop = k + 16 < inputs ? k + 16 : inputs;
-        for (int64_t c = k; c < stop; c++) p->turned[i][c * outputs + o] = from[c];
-      }
   }
 }
 
@@ -44,7 +37,7 @@ static int FN(pack)(FN(job) *job, int backward, int64_t extra) {
   for (int64_t i = 0; i < l->layers; i++) {
     const linear_t *linear = &l->linear[i];
     int64_t size = linear->outputs * linear->inputs;
-    numbers += (linear->limit ? size + linear->outputs : 0) + (backward ? size : 0);
+    numbers += linear->limit ? size + linear->outputs : 0;
     starts += linear->limit && backward ? linear->inputs : 0;
     rows += linear->outputs;
   }
@@ -69,8 +62,6 @@ static int FN(pack)(FN(job) *job, int backward, int64_t extra) {
       }
       start += inputs;
     }
-    p.turned[i] = 0;
-    if (backward) job->turned[i] = p.turned[i] = next, next += outputs * inputs;
   }
   job->gradients = next;
   if (numbers > extra) parallel(FN(pack_rows), &p, rows, threads_for(numbers - extra, l->threads));

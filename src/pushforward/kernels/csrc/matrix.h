@@ -14,14 +14,13 @@ static ALWAYS FN(vector) FN(spread)(REAL s) { return s - (FN(vector)){}; }
 
 /* out[m] = bias[m] + sum over k of weight[m][k] in[k], for `tall` outputs. */
 static ALWAYS void FN(product_tile)(const int tall, const REAL *weight, int64_t pitch,
-                                    const REAL *bias, int64_t begin, int64_t end, const REAL *in,
-                                    REAL *out) {
+                                    const REAL *bias, int64_t end, const REAL *in, REAL *out) {
   for (int c = 0; c < BLOCK; c += PAIR) {
     FN(vector) low[TALL], high[TALL];
 #pragma GCC unroll 6
     for (int m = 0; m < tall; m++) low[m] = high[m] = FN(spread)(bias ? bias[m] : (REAL)0);
-    const REAL *from = in + begin * BLOCK + c;
-    for (int64_t k = begin; k < end; k++, from += BLOCK) {
+    const REAL *from = in + c;
+    for (int64_t k = 0; k < end; k++, from += BLOCK) {
       FN(vector) a = FN(load)(from), b = FN(load)(from + LANES);
 #pragma GCC unroll 6
       for (int m = 0; m < tall; m++) {
@@ -45,30 +44,74 @@ static ALWAYS int64_t FN(share_of)(int64_t left) {
 }
 
 /* Outputs first … last of a linear layer; out holds the first of them. With `limit`, output o reads
- * the inputs before limit[o]; with `start` those from start[o] on. */
-static void FN(product)(const REAL *weight, int64_t pitch, const REAL *bias, int64_t inputs,
-                        const int64_t *limit, const int64_t *start, int64_t first, int64_t last,
-                        const REAL *in, REAL *out) {
+ * the inputs before limit[o]. */
+static void FN(product)(const REAL *weight, const REAL *bias, int64_t inputs, const int64_t *limit,
+                        int64_t first, int64_t last, const REAL *in, REAL *out) {
   for (int64_t o = first; o < last;) {
     int64_t take = FN(share_of)(last - o);
-    int64_t end = limit ? limit[o + take - 1] : inputs, begin = start ? start[o] : 0;
-    const REAL *w = weight + o * pitch, *b = bias ? bias + o : 0;
+    int64_t end = limit ? limit[o + take - 1] : inputs;
+    const REAL *w = weight + o * inputs, *b = bias ? bias + o : 0;
     REAL *to = out + (o - first) * BLOCK;
     switch (take) {
-      case 1: FN(product_tile)(1, w, pitch, b, begin, end, in, to); break;
-      case 2: FN(product_tile)(2, w, pitch, b, begin, end, in, to); break;
-      case 3: FN(product_tile)(3, w, pitch, b, begin, end, in, to); break;
-      case 4: FN(product_tile)(4, w, pitch, b, begin, end, in, to); break;
-      case 5: FN(product_tile)(5, w, pitch, b, begin, end, in, to); break;
-      default: FN(product_tile)(6, w, pitch, b, begin, end, in, to); break;
+      case 1: FN(product_tile)(1, w, inputs, b, end, in, to); break;
+      case 2: FN(product_tile)(2, w, inputs, b, end, in, to); break;
+      case 3: FN(product_tile)(3, w, inputs, b, end, in, to); break;
+      case 4: FN(product_tile)(4, w, inputs, b, end, in, to); break;
+      case 5: FN(product_tile)(5, w, inputs, b, end, in, to); break;
+      default: FN(product_tile)(6, w, inputs, b, end, in, to); break;
     }
     o += take;
   }
 }
 
-/* sum[m][k] += sum over rows of g[m][row] turned[row][k], for `tall` outputs and k < width. */
+/* out[m] = sum over o of weight[o][m] g[o], for `tall` inputs: the way back. */
+static ALWAYS void FN(back_tile)(const int tall, const REAL *weight, int64_t pitch, int64_t begin,
+                                 int64_t end, const REAL *g, REAL *out) {
+  for (int c = 0; c < BLOCK; c += PAIR) {
+    FN(vector) low[TALL], high[TALL];
+#pragma GCC unroll 6
+    for (int m = 0; m < tall; m++) low[m] = high[m] = FN(spread)(0);
+    const REAL *from = g + begin * BLOCK + c, *w = weight + begin * pitch;
+    for (int64_t o = begin; o < end; o++, from += BLOCK, w += pitch) {
+      FN(vector) a = FN(load)(from), b = FN(load)(from + LANES);
+#pragma GCC unroll 6
+      for (int m = 0; m < tall; m++) {
+        REAL one = w[m];
+        low[m] += one * a;
+        high[m] += one * b;
+      }
+    }
+#pragma GCC unroll 6
+    for (int m = 0; m < tall; m++) {
+      FN(store)(out + m * BLOCK + c, low[m]);
+      FN(store)(out + m * BLOCK + c + LANES, high[m]);
+    }
+  }
+}
+
+/* Gradients of all inputs of a linear layer; with `start`, input k is read by outputs from start[k]
+ * on. */
+static void FN(back_product)(const REAL *weight, int64_t inputs, int64_t outputs,
+                             const int64_t *start, const REAL *g, REAL *out) {
+  for (int64_t k = 0; k < inputs;) {
+    int64_t take = FN(share_of)(inputs - k), begin = start ? start[k] : 0;
+    const REAL *w = weight + k;
+    REAL *to = out + k * BLOCK;
+    switch (take) {
+      case 1: FN(back_tile)(1, w, inputs, begin, outputs, g, to); break;
+      case 2: FN(back_tile)(2, w, inputs, begin, outputs, g, to); break;
+      case 3: FN(back_tile)(3, w, inputs, begin, outputs, g, to); break;
+      case 4: FN(back_tile)(4, w, inputs, begin, outputs, g, to); break;
+      case 5: FN(back_tile)(5, w, inputs, begin, outputs, g, to); break;
+      default: FN(back_tile)(6, w, inputs, begin, outputs, g, to); break;
+    }
+    k += take;
+  }
+}
+
+/* sum[m][k] (+)= sum over rows of g[m][row] turned[row][k], for `tall` outputs and k < width. */
 static ALWAYS void FN(outer_tile)(const int tall, const REAL *g, const REAL *turned, int64_t pitch,
-                                  int64_t width, REAL *sum) {
+                                  int64_t width, int anew, REAL *sum) {
   for (int64_t k = 0; k < width; k += PAIR) {
     FN(vector) low[TALL], high[TALL];
 #pragma GCC unroll 6
@@ -85,28 +128,29 @@ static ALWAYS void FN(outer_tile)(const int tall, const REAL *g, const REAL *tur
     }
 #pragma GCC unroll 6
     for (int m = 0; m < tall; m++) {
-      REAL *to = sum + m * pitch + k; /* only now: sums of sums round less */
-      FN(store)(to, FN(load)(to) + low[m]);
-      FN(store)(to + LANES, FN(load)(to + LANES) + high[m]);
+      REAL *to = sum + m * pitch + k; /* added only now: sums of sums round less */
+      if (!anew) low[m] += FN(load)(to), high[m] += FN(load)(to + LANES);
+      FN(store)(to, low[m]);
+      FN(store)(to + LANES, high[m]);
     }
   }
 }
 
-/* What a block adds to the gradient of a weight: g [outputs][BLOCK], turned [BLOCK][pitch], whose
- * pitch is a whole number of tiles; entries beyond `limit` are left to the reader to drop. */
+/* What a block adds to the gradient of a weight, or begins it with: g [outputs][BLOCK], turned
+ * [BLOCK][pitch], whose pitch is a whole number of tiles; what is beyond `limit` means nothing. */
 static void FN(outer)(const REAL *g, const REAL *turned, int64_t pitch, int64_t inputs,
-                      const int64_t *limit, int64_t outputs, REAL *sum) {
+                      const int64_t *limit, int64_t outputs, int anew, REAL *sum) {
   for (int64_t o = 0; o < outputs;) {
     int64_t take = FN(share_of)(outputs - o), width = limit ? limit[o + take - 1] : inputs;
     const REAL *from = g + o * BLOCK;
     REAL *to = sum + o * pitch;
     switch (take) {
-      case 1: FN(outer_tile)(1, from, turned, pitch, width, to); break;
-      case 2: FN(outer_tile)(2, from, turned, pitch, width, to); break;
-      case 3: FN(outer_tile)(3, from, turned, pitch, width, to); break;
-      case 4: FN(outer_tile)(4, from, turned, pitch, width, to); break;
-      case 5: FN(outer_tile)(5, from, turned, pitch, width, to); break;
-      default: FN(outer_tile)(6, from, turned, pitch, width, to); break;
+      case 1: FN(outer_tile)(1, from, turned, pitch, width, anew, to); break;
+      case 2: FN(outer_tile)(2, from, turned, pitch, width, anew, to); break;
+      case 3: FN(outer_tile)(3, from, turned, pitch, width, anew, to); break;
+      case 4: FN(outer_tile)(4, from, turned, pitch, width, anew, to); break;
+      case 5: FN(outer_tile)(5, from, turned, pitch, width, anew, to); break;
+      default: FN(outer_tile)(6, from, turned, pitch, width, anew, to); break;
     }
     o += take;
   }
