@@ -14,7 +14,7 @@ from pushforward.kernels.elementwise import differentiable_gradients
 from pushforward.kernels.formula import Formula
 from pushforward.kernels.library import LAYER_CALL, MOST_LAYERS, Layer
 
-__all__ = ["ACTIVATIONS", "MOST_LAYERS", "Plan", "Staircase", "run_layer"]
+__all__ = ["ACTIVATIONS", "MOST_LAYERS", "Plan", "Staircase", "retrace_layer", "run_layer"]
 
 ACTIVATIONS = ("relu", "tanh", "elu", "silu")
 _BLOCK = 32  # rows that a kernel works on at a time
@@ -137,9 +137,43 @@ def run_layer(
         or any(weight.requires_grad for weight in weights)
         or (context is not None and context.requires_grad)
     ):
-        return _Layer.apply(call, x, context, *weights)  # type: ignore[no-any-return, no-untyped-call]
+        return _Layer.apply(call, None, x, context, *weights)  # type: ignore[no-any-return, no-untyped-call]
     z, logdet, _ = _forward(call, x, context, weights, keep=False)
     return z, logdet
+
+
+def retrace_layer(
+    plan: Plan,
+    plain: Plain,
+    end: Tensor,
+    context: Tensor | None,
+    weights: Sequence[Tensor],
+    low: Tensor | None,
+    high: Tensor | None,
+    *,
+    inverse: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Where a layer began, to be differentiated in; and its end and logdet with their history.
+
+    The way back calls the network for what the layer called it for: what it keeps serves the
+    gradients of the layer itself, which is not computed again.
+
+    Args:
+        plan: the layer.
+        plain: the same in plain PyTorch.
+        end: where it ended.
+        context: ``(*batch, context)`` or None.
+        weights: weight and bias of each linear layer in turn.
+        low: first constants of the map.
+        high: second constants.
+        inverse: which direction it was.
+    """
+    back = _Call(plan, plain, low, high, not inverse)
+    start, logdet, saved = _forward(back, end, context, weights, keep=True)
+    start.requires_grad_()
+    known = (end.detach(), -logdet, saved)
+    call = _Call(plan, plain, low, high, inverse)
+    return start, *_Layer.apply(call, known, start, context, *weights)  # type: ignore[no-untyped-call, return-value]
 
 
 def _rows(x: Tensor) -> Tensor:
@@ -257,9 +291,9 @@ class _Layer(torch.autograd.Function):
 
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: Any, call: _Call, x: Tensor, context: Tensor | None, *weights: Tensor
+        ctx: Any, call: _Call, known: Any, x: Tensor, context: Tensor | None, *weights: Tensor
     ) -> tuple[Tensor, Tensor]:
-        z, logdet, saved = _forward(call, x, context, weights, keep=True)
+        z, logdet, saved = known or _forward(call, x, context, weights, keep=True)
         ctx.call = call
         ctx.save_for_backward(x, context, saved, z if call.inverse else None, *weights)
         return z, logdet
@@ -267,13 +301,13 @@ class _Layer(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_z: Tensor, grad_logdet: Tensor) -> Any:  # type: ignore[override]
         x, context, saved, z, *weights = ctx.saved_tensors
-        wants = ctx.needs_input_grad[1:]
+        wants = ctx.needs_input_grad[2:]
         if torch.is_grad_enabled():
             inputs = [x, context, *weights]
-            return None, *_by_definition(ctx.call, inputs, wants, grad_z, grad_logdet)
+            return None, None, *_by_definition(ctx.call, inputs, wants, grad_z, grad_logdet)
         z = x if z is None else z
         grads = _backward(ctx.call, x, context, weights, z, saved, grad_z, grad_logdet, wants)
-        return None, *(g if want else None for g, want in zip(grads, wants, strict=True))
+        return None, None, *(g if want else None for g, want in zip(grads, wants, strict=True))
 
 
 def _by_definition(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -16,6 +17,40 @@ from pushforward.training.defaults import CLIP, WEIGHT_DECAY
 __all__ = ["GuardedOptimizer", "adamw", "build_optimizer", "schedule", "warm_up_steps"]
 
 OptimizerBuilder = Callable[[Iterable[nn.Parameter]], Optimizer]
+
+
+def _plain(method: Any) -> Any:
+    """A method of an optimizer without what PyTorch wraps it in for its compiler."""
+    return inspect.unwrap(method)
+
+
+class PromptAdamW(torch.optim.AdamW):
+    """PyTorch's AdamW, without the import of PyTorch's compiler, which takes it two seconds.
+
+    Its methods are wrapped so that a compiler passes them by; the first call of a wrapper imports
+    the compiler. The optimizer is never compiled here: the methods are called as they are.
+    """
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters."""
+        _plain(Optimizer.add_param_group)(self, param_group)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget gradients."""
+        _plain(Optimizer.zero_grad)(self, set_to_none)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return _plain(Optimizer.state_dict)(self)  # type: ignore[no-any-return]
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take back what ``state_dict`` gave."""
+        _plain(Optimizer.load_state_dict)(self, state_dict)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """Take a step."""
+        return _plain(torch.optim.AdamW.step)(self, closure)
 
 
 def adamw(parameters: Sequence[nn.Parameter], lr: float) -> Optimizer:
@@ -33,9 +68,9 @@ def adamw(parameters: Sequence[nn.Parameter], lr: float) -> Optimizer:
         if group
     ]
     try:
-        return torch.optim.AdamW(groups, lr=lr, fused=True)
+        return PromptAdamW(groups, lr=lr, fused=True)
     except RuntimeError:  # this device or dtype has no fused kernel; the plain one does the same
-        return torch.optim.AdamW(groups, lr=lr)
+        return PromptAdamW(groups, lr=lr)
 
 
 def build_optimizer(

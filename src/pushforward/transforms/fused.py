@@ -40,38 +40,43 @@ _PLANS: WeakKeyDictionary[Any, tuple[tuple[int, ...], Plan | None]] = WeakKeyDic
 
 
 def fused(
-    layer: FusedLayer, x: Tensor, context: Tensor | None, *, inverse: bool
-) -> tuple[Tensor, Tensor] | None:
-    """Z and logdet by one kernel, or None where the layer must be computed in parts.
+    layer: FusedLayer,
+    x: Tensor,
+    context: Tensor | None,
+    *,
+    inverse: bool,
+    run: Callable[..., tuple[Tensor, ...]] = run_layer,
+) -> Any:
+    """What a kernel gives for a whole layer, or None where it must be computed in parts.
 
     Args:
         layer: a coupling or an autoregression, whose network is a perceptron without hooks.
         x: ``(*batch, features)``.
         context: ``(*batch, context)`` or None.
         inverse: which direction.
+        run: ``run_layer`` for z and logdet, ``retrace_layer`` for where it began, besides.
     """
-    map, formula = layer.map, layer.map.formula
+    map, network = layer.map, layer.network
+    formula = map.formula
     if formula is None or not formula.fits or map.outside != "line":
         return None
-    if inverse and not formula.closed:
+    if not formula.closed and (inverse or run is not run_layer):
         return None
-    list_tensors: Callable[[], list[Tensor] | None] | None
-    list_tensors = getattr(layer.network, "linear_tensors", None)
+    list_tensors = getattr(network, "linear_tensors", None)
     weights = None if list_tensors is None else list_tensors()
     if weights is None or x.numel() == 0:
         return None
     low, high = map.constants
-    seen = [t for t in (context, low, high) if t is not None]
-    if not fused_way(x, *weights, *seen):
-        return None
-    plan = _plan_of(layer)
+    read = [x, *weights]
+    read += [tensor for tensor in (context, low, high) if tensor is not None]
+    plan = _plan_of(layer) if fused_way(*read) else None
     if plan is None:
         return None
 
     def plain(x: Tensor, context: Tensor | None, weights: Weights) -> tuple[Tensor, Tensor]:
         return layer._plain(x, context, inverse, weights)
 
-    return run_layer(plan, plain, x, context, weights, low, high, inverse=inverse)
+    return run(plan, plain, x, context, weights, low, high, inverse=inverse)
 
 
 def call_with(network: nn.Module, weights: Weights | None, *inputs: Any) -> Any:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.errors import ArgumentError
-from pushforward.kernels.layer import Plan
+from pushforward.kernels.layer import Plan, retrace_layer, run_layer
 from pushforward.maps.base import Map, as_map
 from pushforward.networks.given import made_network, shaped_output
 from pushforward.networks.mlp import MLP
@@ -126,6 +126,7 @@ class Coupling(Transform):
         )
         self.register_buffer("angles", angles.nonzero()[:, 0], persistent=False)
         self.register_buffer("lengths", (~angles).nonzero()[:, 0], persistent=False)
+        self._turning = bool(angles.any())
         self.period = _period(self.map, period)
         inputs, outputs = self._widths()
         self.network = (
@@ -193,12 +194,19 @@ class Coupling(Transform):
         return self._move(z, context, inverse=True)
 
     def _move(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
-        if type(self) is Coupling and self.kept_step is None and not len(self.angles):
-            flat = x if len(self.event_shape) == 1 else x.flatten(-len(self.event_shape))
-            found = fused(self, flat, context, inverse=inverse)
-            if found is not None:
-                return found[0].reshape(x.shape), found[1]
-        return self._plain(x, context, inverse)
+        found = self._by_kernel(x, context, inverse, run_layer)
+        return self._plain(x, context, inverse) if found is None else found
+
+    def _by_kernel(self, x: Tensor, context: Tensor | None, inverse: bool, run: Any) -> Any:
+        """The layer in one kernel, where it is no more than a network and a map."""
+        if type(self) is not Coupling or self.kept_step is not None or self._turning:
+            return None
+        if len(self.event_shape) == 1:
+            return fused(self, x, context, inverse=inverse, run=run)
+        if run is not run_layer:  # what is differentiated in is flat there
+            return None
+        found = fused(self, x.flatten(-len(self.event_shape)), context, inverse=inverse)
+        return found and (found[0].reshape(x.shape), found[1])
 
     def _plain(
         self, x: Tensor, context: Tensor | None, inverse: bool, weights: Weights | None = None
@@ -245,6 +253,10 @@ class Coupling(Transform):
     def _retraced(self, method: str, end: Tensor, context: Tensor | None) -> Retraced:
         """The network is called once for both ways, since both show it the same."""
         forward = method == "_forward"
+        found = self._by_kernel(end, context, not forward, retrace_layer)
+        if found is not None:
+            start, now, logdet = found
+            return Retraced(start, start.detach(), now, logdet)
         again, back = (self.map, self.map.inverse) if forward else (self.map.inverse, self.map)
         kept, moved, _ = self._enter(end)
         if self.kept_step is not None:
