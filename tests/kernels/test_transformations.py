@@ -57,6 +57,14 @@ def forward_over_reverse(apply, inputs, tangents):
         return [forward_ad.unpack_dual(g).tangent for g in first]
 
 
+def many_at_once(apply, inputs):
+    """Several gradients in one backward pass."""
+    leaves = [x.clone().requires_grad_() for x in inputs]
+    z, _ = apply(*leaves)
+    ups = rows(4, z.numel(), seed=12).reshape(4, *z.shape)
+    return torch.autograd.grad(z, leaves, ups, is_grads_batched=True)
+
+
 WAYS = {
     "grad": lambda f, x, t: grad(scalar(f), argnums=(0, 1))(*x),
     "vjp": lambda f, x, t: vjp(f, *x)[1](f(*x)),
@@ -73,6 +81,7 @@ WAYS = {
     "vmap of jvp": lambda f, x, t: vmap(lambda *xt: jvp(f, xt[:2], xt[2:]))(*x, *t),
     "vmap of vmap": lambda f, x, t: vmap(vmap(f))(*x),
     "dual numbers": dual,
+    "many gradients at once": lambda f, x, t: many_at_once(f, x),
     "double backward": lambda f, x, t: twice(f, x),
     "forward over reverse": forward_over_reverse,
 }

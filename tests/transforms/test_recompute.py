@@ -44,10 +44,10 @@ def pair(*steps):
     return T.Compose(*steps), T.Compose(*copy.deepcopy(steps), memory="recompute")
 
 
-def couplings(count, features=4, map=None, spread=0.2, **options):
+def couplings(count, features=4, map=None, spread=0.2, hidden=(16,), **options):
     map = maps.RationalQuadratic(bins=5, box=4.0) if map is None else map
     keeps = [[(i + j) % 2 == 0 for j in range(features)] for i in range(count)]
-    steps = [T.Coupling(features, map=map, keep=k, hidden=(16,), **options) for k in keeps]
+    steps = [T.Coupling(features, map=map, keep=k, hidden=hidden, **options) for k in keeps]
     for i, step in enumerate(steps):
         scatter(step, spread, seed=i)
     return [step.double() for step in steps]
@@ -325,7 +325,7 @@ def peak(transform, x):
 
 def test_memory_does_not_grow_with_depth():
     x = rows(64)
-    steps = couplings(64, spread=0.02)
+    steps = couplings(64, spread=0.02, hidden=(64, 64))
     few, many = (peak(T.Compose(*steps[:n], memory="recompute"), x) for n in (4, 64))
     assert many < 1.5 * few
     assert peak(T.Compose(*steps), x) > 10 * many

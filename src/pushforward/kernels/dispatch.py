@@ -12,7 +12,7 @@ from torch.autograd import forward_ad
 
 from pushforward.kernels import library
 
-__all__ = ["disabled", "fused_way", "way"]
+__all__ = ["disabled", "followed", "fused_way", "way"]
 
 _off = 0
 
@@ -62,11 +62,19 @@ def fused_way(*tensors: Tensor) -> bool:
         library.LIBRARY is not None
         and not _off
         and not torch.compiler.is_compiling()
-        and not torch._C._are_functorch_transforms_active()  # type: ignore[attr-defined]
-        and forward_ad._current_level < 0
+        and followed()
         and not torch.is_autocast_enabled("cpu")
         and not _watched()
         and _readable(tensors)
+    )
+
+
+def followed(*grads: Tensor) -> bool:
+    """Whether a kernel may find gradients: it would not follow tangents, nor many at once."""
+    return (
+        forward_ad._current_level < 0
+        and not torch._C._are_functorch_transforms_active()  # type: ignore[attr-defined]
+        and not any(torch._C._functorch.is_legacy_batchedtensor(g) for g in grads)  # type: ignore[attr-defined]
     )
 
 

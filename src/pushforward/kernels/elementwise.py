@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from pushforward.kernels import library
-from pushforward.kernels.dispatch import way
+from pushforward.kernels.dispatch import followed, way
 from pushforward.kernels.formula import Formula
 
 __all__ = ["Definition", "differentiable_gradients", "move"]
@@ -157,7 +156,7 @@ class _Move(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_z: Tensor, grad_log: Tensor) -> Any:  # type: ignore[override]
         x, raw, z = ctx.saved_tensors
-        if torch.is_grad_enabled() or forward_ad._current_level >= 0:
+        if torch.is_grad_enabled() or not followed(grad_z, grad_log):
             grads = _by_definition(ctx.call, x, raw, grad_z, grad_log)
         else:
             grads = _backward(ctx.call, x, raw, z, grad_z, grad_log)

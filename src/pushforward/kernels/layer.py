@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pushforward.kernels import library
+from pushforward.kernels.dispatch import followed
 from pushforward.kernels.elementwise import differentiable_gradients
 from pushforward.kernels.formula import Formula
 from pushforward.kernels.library import LAYER_CALL, MOST_LAYERS, Layer
@@ -302,7 +303,7 @@ class _Layer(torch.autograd.Function):
     def backward(ctx: Any, grad_z: Tensor, grad_logdet: Tensor) -> Any:  # type: ignore[override]
         x, context, saved, z, *weights = ctx.saved_tensors
         wants = ctx.needs_input_grad[2:]
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or not followed(grad_z, grad_logdet):
             inputs = [x, context, *weights]
             return None, None, *_by_definition(ctx.call, inputs, wants, grad_z, grad_logdet)
         z = x if z is None else z
