@@ -345,7 +345,10 @@ class Flow(Part, nn.Module):
         return self
 
     def _data(self, method: str, x: Any) -> Tensor:
-        return as_tensor(f"Flow.{method}", "x", x, self.dtype, self.device)
+        like = next(self._floating(), None)  # one look at the weights tells both
+        if like is None:
+            return as_tensor(f"Flow.{method}", "x", x, self.dtype, self.device)
+        return as_tensor(f"Flow.{method}", "x", x, like.dtype, like.device)
 
     def _embedded(self, method: str, context: Any) -> Tensor | None:
         if self.context == 0:

@@ -160,13 +160,57 @@ static ALWAYS int64_t FN(pitch_of)(int64_t inputs) {
   return (inputs + PAIR - 1) / PAIR * PAIR;
 }
 
+#if defined(SINGLE) && defined(__GNUC__) && !defined(__clang__)
+#define SQUARE 8
+typedef float FN(eight) __attribute__((vector_size(32), aligned(4), may_alias));
+typedef int32_t FN(order) __attribute__((vector_size(32)));
+
+/* Eight units of eight rows: neighbours change places in pairs, then pairs, then halves. */
+static ALWAYS void FN(turn_square)(const REAL *block, int64_t pitch, REAL *turned) {
+  const FN(order) one = {0, 8, 1, 9, 4, 12, 5, 13}, other = {2, 10, 3, 11, 6, 14, 7, 15};
+  const FN(order) pair = {0, 1, 8, 9, 4, 5, 12, 13}, rest = {2, 3, 10, 11, 6, 7, 14, 15};
+  const FN(order) low = {0, 1, 2, 3, 8, 9, 10, 11}, high = {4, 5, 6, 7, 12, 13, 14, 15};
+  FN(eight) r[8], t[8], u[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; i++) r[i] = *(const FN(eight) *)(block + i * BLOCK);
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) {
+    t[i] = __builtin_shuffle(r[i], r[i + 1], one);
+    t[i + 1] = __builtin_shuffle(r[i], r[i + 1], other);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < 8; i += 4) {
+    u[i] = __builtin_shuffle(t[i], t[i + 2], pair);
+    u[i + 1] = __builtin_shuffle(t[i], t[i + 2], rest);
+    u[i + 2] = __builtin_shuffle(t[i + 1], t[i + 3], pair);
+    u[i + 3] = __builtin_shuffle(t[i + 1], t[i + 3], rest);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    *(FN(eight) *)(turned + i * pitch) = __builtin_shuffle(u[i], u[i + 4], low);
+    *(FN(eight) *)(turned + (i + 4) * pitch) = __builtin_shuffle(u[i], u[i + 4], high);
+  }
+}
+#else
+#define SQUARE 1
+static ALWAYS void FN(turn_square)(const REAL *block, int64_t pitch, REAL *turned) {
+  (void)pitch;
+  turned[0] = block[0];
+}
+#endif
+
 /* [units][BLOCK] as [BLOCK][pitch], with zeros behind the units. */
 static void FN(turn)(const REAL *block, int64_t units, int64_t pitch, REAL *turned) {
-  for (int64_t k = 0; k < units; k++)
+  int64_t whole = units / SQUARE * SQUARE;
+  for (int64_t k = 0; k < whole; k += SQUARE)
+    for (int v = 0; v < BLOCK; v += SQUARE)
+      FN(turn_square)(block + k * BLOCK + v, pitch, turned + v * pitch + k);
+  for (int64_t k = whole; k < units; k++)
     for (int v = 0; v < BLOCK; v++) turned[v * pitch + k] = block[k * BLOCK + v];
   for (int v = 0; v < BLOCK; v++)
     for (int64_t k = units; k < pitch; k++) turned[v * pitch + k] = 0;
 }
+#undef SQUARE
 
 /* Hidden units of BLOCK rows, in place. */
 static void FN(activate)(int64_t kind, int64_t count, const REAL *before, REAL *after) {
