@@ -7,10 +7,6 @@ and, from it, the table ``results/speed.md``. Exits with status 1 if a limit is 
 
 from __future__ import annotations
 
-import quiet_threads  # noqa: F401
-
-# isort: split
-
 import argparse
 import dataclasses
 import json

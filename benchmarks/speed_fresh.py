@@ -10,10 +10,6 @@ it compiles. ``memory``: what a forward and a backward pass hold at most beyond 
 
 from __future__ import annotations
 
-import quiet_threads  # noqa: F401
-
-# isort: split
-
 import json
 import re
 import sys
