@@ -32,23 +32,21 @@ types: $(READY) ## Types
 	@$(BIN)/mypy
 
 # The flags of setup.py but for the optimization. TEST_WIDE: the widest vectors run anywhere. A
-# report ends the process; it is written to a file, because pytest keeps what processes print.
+# report ends the process; pytest lets through what is written past Python.
 SANITIZED := build/kernels-sanitized.so
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -g -O1 -fno-omit-frame-pointer
-REPORT := $(abspath build)/sanitizer-report
 
 $(SANITIZED): $(wildcard src/pushforward/kernels/csrc/*)
 	@mkdir -p build
 	@gcc -std=gnu11 -fvisibility=hidden -fno-math-errno -fno-trapping-math -fPIC -shared $(SANITIZE) -DTEST_WIDE -Wno-psabi src/pushforward/kernels/csrc/kernels.c -o $@ -lm
 
 sanitize: $(READY) $(SANITIZED) ## The kernels' tests, watched for writes out of bounds and undefined behaviour (gcc)
-	@rm -f $(REPORT).*
 	@for target in avx512 avx2 plain; do \
 	  LD_PRELOAD=$$(gcc -print-file-name=libasan.so) PYTHONMALLOC=malloc OMP_NUM_THREADS=2 \
-	  ASAN_OPTIONS=detect_leaks=0:log_path=$(REPORT) UBSAN_OPTIONS=print_stacktrace=1:log_path=$(REPORT) \
+	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	  PUSHFORWARD_KERNELS=$(SANITIZED) PUSHFORWARD_KERNELS_TARGET=$$target \
-	  $(BIN)/python -m pytest -x -p no:cacheprovider tests/kernels/test_accuracy.py tests/kernels/test_transformations.py \
-	  || { cat $(REPORT).* 2>/dev/null; exit 1; }; \
+	  $(BIN)/python -m pytest -x --capture=sys -p no:cacheprovider tests/kernels/test_accuracy.py tests/kernels/test_transformations.py \
+	  || exit 1; \
 	done
 
 mutations: $(READY) ## Break the mathematics in many ways: the tests must notice each
