@@ -82,8 +82,7 @@ def test_a_file_that_is_no_library_is_a_reason(tmp_path, content):
         path.write_bytes(content)
     code = "from pushforward import kernels; print(kernels.available(), kernels.reason())"
     said = run(code, PUSHFORWARD_KERNELS=str(path))
-    assert said.startswith("False they cannot be loaded:")
-    assert str(path) in said
+    assert said.startswith(f"False PUSHFORWARD_KERNELS names {path}, which cannot be loaded:")
 
 
 def test_a_library_of_somebody_else_is_a_reason():
@@ -94,7 +93,7 @@ def test_a_library_of_somebody_else_is_a_reason():
 
         other = _ctypes.__file__
     said = run(code, PUSHFORWARD_KERNELS=str(other))
-    assert said.startswith("False they cannot be loaded:")
+    assert said.startswith(f"False PUSHFORWARD_KERNELS names {other}, which cannot be loaded:")
 
 
 @needs_kernels

@@ -24,6 +24,7 @@ __all__ = [
     "MapFields",
     "available",
     "reason",
+    "remedy",
     "target",
     "threads",
 ]
@@ -165,6 +166,21 @@ def reason() -> str:
     return _REASON
 
 
+def remedy() -> str:
+    """What to do about it, in words; empty where the kernels are there.
+
+    Example:
+        >>> available() or len(remedy()) > 0
+        True
+    """
+    if available():
+        return ""
+    for name in (_SWITCH, _TARGET):
+        if name in _REASON:
+            return f"to have them, remove {name} from the environment"
+    return "to have them, install a C compiler and then pushforward again"
+
+
 def target() -> str:
     """The kind of processor that the kernels run for: ``plain``, ``avx2``, ``avx512``, or empty.
 
@@ -200,7 +216,8 @@ def _load() -> tuple[CDLL | None, str, str]:
         lib = ctypes.CDLL(str(path))
         _declare(lib)
     except (OSError, AttributeError) as error:
-        return None, f"they cannot be loaded: {str(error).splitlines()[0]}", ""
+        whose = f"{_SWITCH} names {path}, which" if wish else "they"
+        return None, f"{whose} cannot be loaded: {str(error).splitlines()[0]}", ""
     if lib.pushforward_version() != _VERSION or _sizes(lib) != _own_sizes():
         return None, "they were compiled from another version of pushforward", ""
     name = _choose(lib)
