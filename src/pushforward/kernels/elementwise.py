@@ -166,7 +166,7 @@ def _backward(
 
 
 class _Eager(torch.autograd.Function):
-    """``_Move`` for plain eager computation: without ``setup_context``, it starts in half the time."""
+    """``_Move`` for plain eager computation: without ``setup_context``, half the time to start."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, raw: Tensor, call: _Call) -> tuple[Tensor, Tensor]:  # type: ignore[override]
@@ -200,7 +200,8 @@ class _Move(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_z: Tensor, grad_log: Tensor) -> Any:  # type: ignore[override]
-        return _gradients(ctx.call, *ctx.saved_tensors, grad_z, grad_log)
+        x, raw, z = ctx.saved_tensors
+        return _gradients(ctx.call, x, raw, z, grad_z, grad_log)
 
     @staticmethod
     def jvp(ctx: Any, by_x: Tensor | None, by_raw: Tensor | None, _: Any) -> Any:  # type: ignore[override]
