@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint types mutations benchmarks speed clean help
+.PHONY: demo test lint types sanitize mutations benchmarks speed clean help
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,24 @@ lint: $(READY) ## Style
 
 types: $(READY) ## Types
 	@$(BIN)/mypy
+
+# The flags of setup.py but for the optimization. TEST_WIDE: the widest vectors run anywhere. A
+# report ends the process; pytest lets through what is written past Python.
+SANITIZED := build/kernels-sanitized.so
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -g -O1 -fno-omit-frame-pointer
+
+$(SANITIZED): $(wildcard src/pushforward/kernels/csrc/*)
+	@mkdir -p build
+	@gcc -std=gnu11 -fvisibility=hidden -fno-math-errno -fno-trapping-math -fPIC -shared $(SANITIZE) -DTEST_WIDE -Wno-psabi src/pushforward/kernels/csrc/kernels.c -o $@ -lm
+
+sanitize: $(READY) $(SANITIZED) ## The kernels' tests, watched for writes out of bounds and undefined behaviour (gcc)
+	@for target in avx512 avx2 plain; do \
+	  LD_PRELOAD=$$(gcc -print-file-name=libasan.so) PYTHONMALLOC=malloc OMP_NUM_THREADS=2 \
+	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	  PUSHFORWARD_KERNELS=$(SANITIZED) PUSHFORWARD_KERNELS_TARGET=$$target \
+	  $(BIN)/python -m pytest -x --capture=sys -p no:cacheprovider tests/kernels/test_accuracy.py tests/kernels/test_transformations.py \
+	  || exit 1; \
+	done
 
 mutations: $(READY) ## Break the mathematics in many ways: the tests must notice each
 	@$(BIN)/python tests/mutations.py

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import platform
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -91,10 +89,9 @@ def kernels() -> str:
         >>> isinstance(kernels(), str)
         True
     """
-    if importlib.util.find_spec("pushforward.kernels") is None:
-        return "none in this version"
-    room: Any = importlib.import_module("pushforward.kernels")
-    return "present" if room.available() else f"absent: {room.reason()}"
+    from pushforward import kernels as room
+
+    return f"compiled, {room.target()}" if room.available() else f"absent: {room.reason()}"
 
 
 def _facts() -> dict[str, Any]:

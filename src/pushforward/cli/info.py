@@ -19,11 +19,13 @@ __all__ = ["info"]
 def info(model: ModelArgument, as_json: JsonOption = False, debug: DebugOption = False) -> None:
     """Say what a model file holds: flow, columns, how it was trained."""
     import pushforward as pf
+    from pushforward.cli.bench import kernels
     from pushforward.cli.screen import console, print_json
 
     loaded = pf.load(model)
     facts = {"model": str(model), "kind": type(loaded).__name__, **_header(model)}
     facts["bytes"] = model.stat().st_size
+    facts["kernels"] = kernels()
     if isinstance(loaded, pf.TableFlow):
         from pushforward.cli.report import facts_of
 
@@ -39,6 +41,7 @@ def info(model: ModelArgument, as_json: JsonOption = False, debug: DebugOption =
         _print_table(screen, facts, loaded)
     else:
         _print_part(screen, facts, loaded)
+    _print_kernels(screen, facts["kernels"])
 
 
 def _header(path: Path) -> dict[str, Any]:
@@ -107,3 +110,18 @@ def _print_part(screen: Console, facts: dict[str, Any], part: Any) -> None:
     if told:
         screen.print(f"{told}\n")
     screen.print(str(part), markup=False)
+
+
+def _print_kernels(screen: Console, kernels: str) -> None:
+    """What makes flows fast on this machine, or why it is not there and how to get it."""
+    from pushforward import kernels as room
+
+    screen.print()
+    if room.available():
+        screen.print(f"kernels: {kernels}", markup=False)
+        return
+    screen.print(
+        f"The compiled kernels are absent: {room.reason()}. Flows give the same results without "
+        f"them, several times more slowly; {room.remedy()}.",
+        markup=False,
+    )

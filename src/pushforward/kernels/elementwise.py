@@ -11,6 +11,7 @@ from torch import Tensor
 from pushforward.kernels import library
 from pushforward.kernels.dispatch import followed, way
 from pushforward.kernels.formula import Formula
+from pushforward.kernels.library import ELEMENTWISE_CALL
 
 __all__ = ["Definition", "differentiable_gradients", "move"]
 
@@ -61,14 +62,21 @@ def move(
         kind = way(x, raw) if low is None or high is None else way(x, raw, low, high)
         if kind == "kernel":
             call = _Call(definition, formula, low, high, inverse)
-            if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():  # type: ignore[attr-defined]
-                return _Move.apply(x, raw, call)  # type: ignore[no-any-return, no-untyped-call]
-            return _forward(call, x, raw)
+            return _apply(call, x, raw)
         if kind == "operator":
             from pushforward.kernels.operators import move_operator
 
             return move_operator(formula, x, raw, low, high, inverse)
     return definition(x, raw)
+
+
+def _apply(call: _Call, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+    """By the kernel, differentiably where somebody may differentiate."""
+    if not followed():
+        return _Move.apply(x, raw, call)  # type: ignore[no-any-return, no-untyped-call]
+    if torch.is_grad_enabled() and (x.requires_grad or raw.requires_grad):
+        return _Eager.apply(x, raw, call)  # type: ignore[no-any-return, no-untyped-call]
+    return _forward(call, x, raw)
 
 
 def _fitting(formula: Formula, low: Tensor | None, x: Tensor) -> bool:
@@ -85,23 +93,38 @@ def flat(x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
     return x.reshape(-1, x.shape[-1]), raw.reshape(-1, *raw.shape[-2:])
 
 
+def _constants(call: _Call) -> tuple[int, int, int]:
+    """Addresses of the map's constants, and how far apart those of neighbouring features are."""
+    low, high = call.low, call.high
+    return (
+        0 if low is None else low.data_ptr(),
+        0 if high is None else high.data_ptr(),
+        0 if low is None or low.ndim == 0 else 1,
+    )
+
+
+def _empty(like: Tensor) -> Tensor:
+    return torch.empty_like(like, memory_format=torch.contiguous_format)
+
+
 def _forward(call: _Call, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
-    x, raw, shape = *flat(x, raw), x.shape
-    z, log_derivative = x.new_empty(shape), x.new_empty(shape)
-    fields = library.Elementwise(
-        call.formula.fields(call.low, call.high),
-        x.shape[0],
-        x.shape[1],
+    z, log_derivative = _empty(x), _empty(x)
+    x, raw = flat(x, raw)
+    packed = ELEMENTWISE_CALL.pack(
+        *_constants(call),
+        *x.shape,
         x.data_ptr(),
         *x.stride(),
         raw.data_ptr(),
         *raw.stride(),
         z.data_ptr(),
         log_derivative.data_ptr(),
+        *(0, 0, 0, 0, 0, 0, 0, 0),
+        call.inverse,
+        library.threads(),
     )
-    fields.inverse, fields.threads = call.inverse, library.threads()
     assert library.LIBRARY is not None
-    library.LIBRARY.pushforward_elementwise(fields, x.dtype is torch.float64)
+    library.LIBRARY.pushforward_elementwise(call.formula.head + packed, x.dtype is torch.float64)
     return z, log_derivative
 
 
@@ -109,22 +132,22 @@ def _backward(
     call: _Call, x: Tensor, raw: Tensor, z: Tensor, grad_z: Tensor, grad_log: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Gradients of the number that went in and of its parameters."""
-    data, given = (z, x) if call.inverse else (x, x)
-    grad_x, grad_raw = x.new_empty(x.shape), raw.new_empty(raw.shape)
-    features = x.shape[-1]
-    data, flat_raw = flat(data, raw)
-    given = given.reshape(-1, features).contiguous()
-    grad_z, grad_log = grad_z.reshape(-1, features), grad_log.reshape(-1, features)
-    fields = library.Elementwise(
-        call.formula.fields(call.low, call.high),
-        data.shape[0],
-        features,
+    data = z if call.inverse else x
+    grad_x, grad_raw = _empty(x), _empty(raw)
+    if x.ndim != 2:
+        features = x.shape[-1]
+        x, grad_z, grad_log = (t.reshape(-1, features) for t in (x, grad_z, grad_log))
+    data, raw = flat(data, raw)
+    x = x.contiguous()
+    packed = ELEMENTWISE_CALL.pack(
+        *_constants(call),
+        *x.shape,
         data.data_ptr(),
         *data.stride(),
-        flat_raw.data_ptr(),
-        *flat_raw.stride(),
-        given.data_ptr(),
-        None,
+        raw.data_ptr(),
+        *raw.stride(),
+        x.data_ptr(),
+        0,
         grad_z.data_ptr(),
         grad_log.data_ptr(),
         *grad_z.stride(),
@@ -135,8 +158,29 @@ def _backward(
         library.threads(),
     )
     assert library.LIBRARY is not None
-    library.LIBRARY.pushforward_elementwise_backward(fields, x.dtype is torch.float64)
+    library.LIBRARY.pushforward_elementwise_backward(
+        call.formula.head + packed, x.dtype is torch.float64
+    )
     return grad_x, grad_raw
+
+
+class _Eager(torch.autograd.Function):
+    """``_Move`` for plain eager computation: without ``setup_context``, half the time to start."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, raw: Tensor, call: _Call) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        z, log_derivative = _forward(call, x, raw)
+        ctx.call = call
+        if call.inverse:
+            ctx.save_for_backward(x, raw, z)
+        else:
+            ctx.save_for_backward(x, raw)
+        return z, log_derivative
+
+    @staticmethod
+    def backward(ctx: Any, grad_z: Tensor, grad_log: Tensor) -> Any:  # type: ignore[override]
+        saved = ctx.saved_tensors
+        return _gradients(ctx.call, saved[0], saved[1], saved[-1], grad_z, grad_log)
 
 
 class _Move(torch.autograd.Function):
@@ -156,11 +200,7 @@ class _Move(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_z: Tensor, grad_log: Tensor) -> Any:  # type: ignore[override]
         x, raw, z = ctx.saved_tensors
-        if torch.is_grad_enabled() or not followed(grad_z, grad_log):
-            grads = _by_definition(ctx.call, x, raw, grad_z, grad_log)
-        else:
-            grads = _backward(ctx.call, x, raw, z, grad_z, grad_log)
-        return *grads, None
+        return _gradients(ctx.call, x, raw, z, grad_z, grad_log)
 
     @staticmethod
     def jvp(ctx: Any, by_x: Tensor | None, by_raw: Tensor | None, _: Any) -> Any:  # type: ignore[override]
@@ -186,6 +226,15 @@ class _Move(torch.autograd.Function):
         x = x.expand(size, *x.shape) if of_x is None else x.movedim(of_x, 0)
         raw = raw.expand(size, *raw.shape) if of_raw is None else raw.movedim(of_raw, 0)
         return _Move.apply(x, raw, call), (0, 0)  # type: ignore[no-untyped-call]
+
+
+def _gradients(
+    call: _Call, x: Tensor, raw: Tensor, z: Tensor, grad_z: Tensor, grad_log: Tensor
+) -> tuple[Tensor | None, Tensor | None, None]:
+    """What backward gives: by the kernel, or such that it can be differentiated again."""
+    if torch.is_grad_enabled() or not followed(grad_z, grad_log):
+        return *_by_definition(call, x, raw, grad_z, grad_log), None
+    return *_backward(call, x, raw, z, grad_z, grad_log), None
 
 
 def _by_definition(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor
 
@@ -50,6 +51,11 @@ class Formula:
     def closed(self) -> bool:
         """Whether the kernels have its inverse."""
         return self.kind != "logistic mixture"
+
+    @cached_property
+    def head(self) -> bytes:
+        """The part of ``fields`` that no call changes, packed."""
+        return bytes(self.fields(None, None))[: MapFields.low.offset]
 
     def fields(self, low: Tensor | None, high: Tensor | None) -> MapFields:
         """The structure that the kernels read; the caller keeps the tensors alive."""

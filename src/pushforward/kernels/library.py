@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 __all__ = [
+    "ELEMENTWISE_CALL",
     "LAYER_CALL",
     "LIBRARY",
     "MOST_LAYERS",
@@ -23,13 +24,14 @@ __all__ = [
     "MapFields",
     "available",
     "reason",
+    "remedy",
     "target",
     "threads",
 ]
 
 _VERSION = 1  # of the structures below, which are those of csrc/types.h
 MOST_LAYERS = 8
-_SWITCH = "PUSHFORWARD_KERNELS"  # 0 switches the kernels off
+_SWITCH = "PUSHFORWARD_KERNELS"  # 0 switches the kernels off; a path is another library's
 _TARGET = "PUSHFORWARD_KERNELS_TARGET"  # plain, avx2 or avx512 in the place of the best there is
 
 
@@ -79,6 +81,10 @@ class Elementwise(Structure):
         ("inverse", c_int64),
         ("threads", c_int64),
     )
+
+
+# What follows the constants of the map, from its field ``low`` on.
+ELEMENTWISE_CALL = Struct("@24q")
 
 
 class Linear(Structure):
@@ -160,6 +166,21 @@ def reason() -> str:
     return _REASON
 
 
+def remedy() -> str:
+    """What to do about it, in words; empty where the kernels are there.
+
+    Example:
+        >>> available() or len(remedy()) > 0
+        True
+    """
+    if available():
+        return ""
+    for name in (_SWITCH, _TARGET):
+        if name in _REASON:
+            return f"to have them, remove {name} from the environment"
+    return "to have them, install a C compiler and then pushforward again"
+
+
 def target() -> str:
     """The kind of processor that the kernels run for: ``plain``, ``avx2``, ``avx512``, or empty.
 
@@ -185,16 +206,18 @@ def _after_fork() -> None:
 
 def _load() -> tuple[CDLL | None, str, str]:
     """The library, why there is none, and what it runs for."""
-    if os.environ.get(_SWITCH, "") == "0":
+    wish = os.environ.get(_SWITCH, "")
+    if wish == "0":
         return None, f"they are switched off by {_SWITCH}=0", ""
-    path = next(_candidates(), None)
+    path = Path(wish).absolute() if wish else next(_candidates(), None)
     if path is None:
         return None, "they were not compiled when pushforward was installed", ""
     try:
         lib = ctypes.CDLL(str(path))
         _declare(lib)
     except (OSError, AttributeError) as error:
-        return None, f"they cannot be loaded: {str(error).splitlines()[0]}", ""
+        whose = f"{_SWITCH} names {path}, which" if wish else "they"
+        return None, f"{whose} cannot be loaded: {str(error).splitlines()[0]}", ""
     if lib.pushforward_version() != _VERSION or _sizes(lib) != _own_sizes():
         return None, "they were compiled from another version of pushforward", ""
     name = _choose(lib)
@@ -222,9 +245,10 @@ def _own_sizes() -> tuple[int, int]:
 
 def _declare(lib: CDLL) -> None:
     """What the functions take, so that ctypes need not guess at every call."""
-    for name, kind in (("elementwise", Elementwise), ("layer", Layer)):
+    # the smaller structure comes packed, as bytes
+    for name, kind in (("elementwise", c_char_p), ("layer", POINTER(Layer))):
         for function in (f"pushforward_{name}", f"pushforward_{name}_backward"):
-            getattr(lib, function).argtypes = [POINTER(kind), c_int64]
+            getattr(lib, function).argtypes = [kind, c_int64]
             getattr(lib, function).restype = c_int64
     for name in ("version", "sizes", "choose"):
         getattr(lib, f"pushforward_{name}").restype = c_int64

@@ -120,4 +120,7 @@ def move_operator(
 ) -> tuple[Tensor, Tensor]:
     """A map as one operator of a compiled program."""
     whole, real = _written(formula)
-    return torch.ops.pushforward.move(x, raw, low, high, whole, real, inverse)  # type: ignore[no-any-return]
+    moved: tuple[Tensor, Tensor] = torch.ops.pushforward.move(
+        x, raw, low, high, whole, real, inverse
+    )
+    return moved

@@ -43,8 +43,9 @@ static ALWAYS float FN(exp)(float x) {
   p = p * r + 5.0000001201e-1f;
   p = p * (r * r) + r + 1.0f;
   /* in two steps, so that the ends become subnormal numbers and infinity by themselves */
-  int32_t half = n >> 1;
-  return p * FN(bits_to_real)((half + 127) << 23) * FN(bits_to_real)((n - half + 127) << 23);
+  int32_t half = n >> 1; /* shifts of unsigned numbers: nan has given any n */
+  return p * FN(bits_to_real)((int32_t)((uint32_t)(half + 127) << 23))
+         * FN(bits_to_real)((int32_t)((uint32_t)(n - half + 127) << 23));
 }
 
 static ALWAYS float FN(log)(float x) {
@@ -124,7 +125,8 @@ static ALWAYS double FN(exp)(double x) {
   /* halves of n without an arithmetic shift of 64 bits, which vector units lack */
   double half = (whole * 0.5 + magic) - magic;
   int64_t a = FN(real_to_bits)(half + magic) - 0x4338000000000000LL;
-  return p * FN(bits_to_real)((a + 1023) << 52) * FN(bits_to_real)((n - a + 1023) << 52);
+  return p * FN(bits_to_real)((int64_t)((uint64_t)(a + 1023) << 52))
+         * FN(bits_to_real)((int64_t)((uint64_t)(n - a + 1023) << 52));
 }
 
 static ALWAYS double FN(log)(double x) {

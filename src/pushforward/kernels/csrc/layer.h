@@ -50,6 +50,7 @@ static int64_t FN(features_at)(const layer_t *l) { return l->context_first ? l->
 static int64_t FN(context_at)(const layer_t *l) { return l->context_first ? 0 : l->seen; }
 
 static void FN(read_context)(const layer_t *l, int64_t block, int64_t count, REAL *in) {
+  if (l->context == 0) return;
   const REAL *from = (const REAL *)l->context_values + block * BLOCK * l->context_row;
   for (int64_t j = 0; j < l->context; j++) {
     REAL *to = in + (FN(context_at)(l) + j) * BLOCK;

@@ -24,17 +24,18 @@ static void FN(inputs_backward)(const FN(job) *job, int64_t block, int64_t count
   const layer_t *l = job->layer;
   int64_t at = block * BLOCK * l->features;
   const REAL *x = (const REAL *)l->x + at;
-  REAL *grad_x = (REAL *)l->grad_x + at;
-  for (int64_t j = 0; l->grad_x && j < l->seen; j++) {
+  REAL *grad_x = l->grad_x ? (REAL *)l->grad_x + at : 0;
+  for (int64_t j = 0; grad_x && j < l->seen; j++) {
     const REAL *from = g + (FN(features_at)(l) + j) * BLOCK;
     REAL value[BLOCK];
     FN(column)(x + l->seen_features[j], l->features, count, value);
     EACH_ROW value[v] = from[v] * FN(reach_slope)(value[v]);
     for (int64_t v = 0; v < count; v++) grad_x[v * l->features + l->seen_features[j]] += value[v];
   }
+  if (!l->grad_context) return;
   const REAL *c = (const REAL *)l->context_values + block * BLOCK * l->context_row;
   REAL *grad_context = (REAL *)l->grad_context + block * BLOCK * l->context;
-  for (int64_t j = 0; l->grad_context && j < l->context; j++) {
+  for (int64_t j = 0; j < l->context; j++) {
     const REAL *from = g + (FN(context_at)(l) + j) * BLOCK;
     for (int64_t v = 0; v < count; v++)
       grad_context[v * l->context + j] = from[v] * FN(reach_slope)(c[v * l->context_row + j]);

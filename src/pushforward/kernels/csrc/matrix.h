@@ -3,7 +3,8 @@
  * Blocks are [units][BLOCK]. A tile of up to TALL outputs and two vectors of rows stays in
  * registers while the inputs go by. */
 
-typedef REAL FN(vector) __attribute__((vector_size(VECTOR_BYTES), aligned(8), may_alias));
+typedef REAL FN(vector)
+    __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
 #define LANES ((int)(VECTOR_BYTES / sizeof(REAL)))
 #define PAIR (2 * LANES)
 #define TALL 6
