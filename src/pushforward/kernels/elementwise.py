@@ -88,6 +88,10 @@ def flat(x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
 
 def _forward(call: _Call, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
     x, raw, shape = *flat(x, raw), x.shape
+    if not x.is_cpu:
+        from pushforward.kernels.cuda.launch import forward
+
+        return forward(call.formula, call.low, call.high, call.inverse, x, raw, shape)
     z, log_derivative = x.new_empty(shape), x.new_empty(shape)
     fields = library.Elementwise(
         call.formula.fields(call.low, call.high),
@@ -116,6 +120,12 @@ def _backward(
     data, flat_raw = flat(data, raw)
     given = given.reshape(-1, features).contiguous()
     grad_z, grad_log = grad_z.reshape(-1, features), grad_log.reshape(-1, features)
+    if not x.is_cpu:
+        from pushforward.kernels.cuda.launch import backward
+
+        facts = (call.formula, call.low, call.high, call.inverse)
+        backward(*facts, data, given, flat_raw, (grad_z, grad_log), (grad_x, grad_raw))
+        return grad_x, grad_raw
     fields = library.Elementwise(
         call.formula.fields(call.low, call.high),
         data.shape[0],

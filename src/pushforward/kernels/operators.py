@@ -36,7 +36,7 @@ def _no_definition(x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
     raise AssertionError("an operator is not differentiated twice")
 
 
-@torch.library.custom_op("pushforward::move", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("pushforward::move", mutates_args=(), device_types=("cpu", "cuda"))
 def _move(
     x: Tensor,
     raw: Tensor,
@@ -62,7 +62,7 @@ def _(
     return x.new_empty(x.shape), x.new_empty(x.shape)
 
 
-@torch.library.custom_op("pushforward::move_backward", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("pushforward::move_backward", mutates_args=(), device_types=("cpu", "cuda"))
 def _move_backward(
     x: Tensor,
     raw: Tensor,
