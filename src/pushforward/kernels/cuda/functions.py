@@ -8,28 +8,32 @@ import triton
 import triton.language as tl
 from triton.language.extra import libdevice
 
-__all__ = ["INTERPRETED", "clamped", "exp", "log", "log1p", "rounding", "sigmoid", "softplus", "tanh"]
+__all__ = ["clamped", "exp", "log", "log1p", "rounding", "sigmoid", "softplus", "tanh"]
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes", "y")
+_INTERPRETED = os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes", "y")
 
-if INTERPRETED:
+if _INTERPRETED:
     # Triton's interpreter has no libdevice; its exp and log are NumPy's.
 
     @triton.jit
     def exp(x):
+        """The exponential function."""
         return tl.exp(x)
 
     @triton.jit
     def log(x):
+        """The natural logarithm."""
         return tl.log(x)
 
     @triton.jit
     def log1p(e):
+        """log(1 + e), to the last digits of small e."""
         w = 1.0 + e
         return tl.log(w) + (e - (w - 1.0)) / w  # and what rounding took
 
     @triton.jit
     def tanh(x):
+        """The hyperbolic tangent."""
         a = tl.abs(x)
         far = 1.0 - 2.0 / (tl.exp(tl.where(a > 50.0, 50.0, a) * 2.0) + 1.0)
         return tl.where(x < 0, -far, far) + 0.0 * x  # nan stays one
@@ -38,18 +42,22 @@ else:
 
     @triton.jit
     def exp(x):
+        """The exponential function."""
         return libdevice.exp(x)
 
     @triton.jit
     def log(x):
+        """The natural logarithm."""
         return libdevice.log(x)
 
     @triton.jit
     def log1p(e):
+        """log(1 + e), to the last digits of small e."""
         return libdevice.log1p(e)
 
     @triton.jit
     def tanh(x):
+        """The hyperbolic tangent."""
         return libdevice.tanh(x)
 
 
@@ -62,11 +70,13 @@ def clamped(x, low, high):
 
 @triton.jit
 def sigmoid(x):
+    """1 / (1 + exp(-x))."""
     return 1.0 / (1.0 + exp(-x))
 
 
 @triton.jit
 def softplus(x):
+    """log(1 + exp(x)), which does not overflow."""
     return tl.where(x > 0, x, 0.0) + log1p(exp(-tl.abs(x)))
 
 

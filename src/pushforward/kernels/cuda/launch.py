@@ -17,8 +17,9 @@ from pushforward.kernels.formula import Formula
 
 __all__ = ["backward", "forward"]
 
-_TILE = 1024  # numbers times bins that a program holds at a time
+_TILE = 4096  # bytes of numbers times bins that a program holds at a time: more leaves registers
 _NUMBERS = 128  # of an affine map, which has no bins
+_BUILD = {"enable_fp_fusion": True}  # the default, which versions of Triton warn that they change
 
 
 def forward(
@@ -33,9 +34,9 @@ def forward(
     """Value and log-derivative, of a shape, of numbers ``(rows, features)``."""
     z, log_derivative = x.new_empty(shape), x.new_empty(shape)
     numbers = (x, *x.stride(), raw, *raw.stride(), z, log_derivative, x.numel(), x.shape[1])
-    kernel, constants, options = _prepared(formula, low, high, inverse, 0)
+    kernel, constants, options = _prepared(formula, low, high, inverse, x, 0)
     with _on(x):
-        kernel[_grid(x, options)](*numbers, *constants, **options)
+        kernel[_grid(x, options)](*numbers, *constants, **options, **_BUILD)
     return z, log_derivative
 
 
@@ -55,7 +56,7 @@ def backward(
     ``data`` is the number on the side of the data, ``given`` what the direction was applied to;
     all are ``(rows, features)``, ``given`` and the results contiguous.
     """
-    kernel, constants, options = _prepared(formula, low, high, inverse, 1)
+    kernel, constants, options = _prepared(formula, low, high, inverse, data, 1)
     numbers: list[Any] = [data, *data.stride()]
     if formula.kind == "rational quadratic":
         numbers.append(given)
@@ -66,12 +67,17 @@ def backward(
         numbers += [grad, *grad.stride()]
     with _on(data):
         kernel[_grid(data, options)](
-            *numbers, *results, data.numel(), data.shape[1], *constants, **options
+            *numbers, *results, data.numel(), data.shape[1], *constants, **options, **_BUILD
         )
 
 
 def _prepared(
-    formula: Formula, low: Tensor | None, high: Tensor | None, inverse: bool, which: int
+    formula: Formula,
+    low: Tensor | None,
+    high: Tensor | None,
+    inverse: bool,
+    x: Tensor,
+    which: int,
 ) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
     """A kernel (0 forward, 1 backward), what it takes besides numbers, and what it is built for."""
     kind = formula.kind
@@ -79,7 +85,8 @@ def _prepared(
         options: dict[str, Any] = {"BOUND": formula.bound, "INVERSE": inverse, "BLOCK": _NUMBERS}
         return (affine_move, affine_backward)[which], (), options
     padded = triton.next_power_of_2(formula.terms)
-    options = {"TERMS": formula.terms, "PADDED": padded, "BLOCK": max(_TILE // padded, 16)}
+    block = max(_TILE // (padded * x.element_size()), 16)
+    options = {"TERMS": formula.terms, "PADDED": padded, "BLOCK": block}
     if kind == "logistic mixture":
         options["SHARE"] = formula.min_slope
         return (mixture_move, mixture_backward)[which], (low, high), options

@@ -107,9 +107,7 @@ def mixture_backward(
     value, whole, rise_up, rise_down, share = _rise(
         number, up, down, slope, gate, shut, logit, SHARE
     )
-    log_scale, bend_of_scale = _bounded_log(
-        tl.load(first + 3 * TERMS * raw_step, there, other=0.0)
-    )
+    log_scale, bend_of_scale = _bounded_log(tl.load(first + 3 * TERMS * raw_step, there, other=0.0))
     scale, keep = exp(log_scale), 1.0 - share
     width: tl.constexpr = 3 * TERMS + 2
     to = grad_raw + n * width

@@ -147,7 +147,7 @@ def spline_move(
     first = raw + row * raw_row + feature * raw_feature
     start = tl.load(low + feature * box_step, there, other=0.0)
     end = tl.load(high + feature * box_step, there, other=1.0)
-    u, over, index, x0, x1, y0, y1, d0, d1, seen0, seen1, bend0, bend1, wide, tall = find(
+    u, over, _, x0, x1, y0, y1, d0, d1, _, _, _, _, _, _ = find(
         number, first, raw_step, there, start, end,
         TERMS, TAILS, MIN_WIDTH, MIN_HEIGHT, MIN_SLOPE, OFFSET, INVERSE, PADDED,
     )  # fmt: skip
