@@ -29,7 +29,7 @@ def results(apply, inputs):
         if output.requires_grad:
             generator = torch.Generator().manual_seed(i)
             up = torch.randn(output.shape, generator=generator, dtype=torch.float64)
-            up = torch.where(output.isfinite(), up.to(output.dtype), 0.0)
+            up = torch.where(output.isfinite(), up.to(output), 0.0)
             found += torch.autograd.grad(
                 output, leaves, up, retain_graph=True, allow_unused=True, materialize_grads=True
             )

@@ -88,7 +88,7 @@ WAYS = {
 
 
 def both_ways(how, apply, inputs):
-    tangents = tuple(rows(x.numel(), 1, seed=11).reshape(x.shape) for x in inputs)
+    tangents = tuple(rows(x.numel(), 1, seed=11).reshape(x.shape).to(x) for x in inputs)
     got = WAYS[how](apply, inputs, tangents)
     with kernels.disabled():
         want = WAYS[how](apply, inputs, tangents)

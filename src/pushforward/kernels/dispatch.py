@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from pushforward.kernels import library
+from pushforward.kernels.cuda.ready import ready
 
 __all__ = ["disabled", "followed", "fused_way", "way"]
 
@@ -38,15 +39,17 @@ def way(*tensors: Tensor) -> str:
     """``plain``, ``kernel``, or ``operator`` under compilation, for a map of numbers.
 
     A kernel reads memory. What has none of its own, or is watched by somebody who would not see a
-    kernel, takes the plain path: other devices, half precision, subclasses of tensors, tracers and
-    dispatch modes, and nested transformations. A program that is exported shall run without this
-    package.
+    kernel, takes the plain path: devices other than processors and CUDA's, half precision,
+    subclasses of tensors, tracers and dispatch modes, and nested transformations. A program that is
+    exported shall run without this package.
     """
-    if library.LIBRARY is None or _off:
+    if _off or (library.LIBRARY is None and not tensors[0].is_cuda):
         return "plain"
     if torch.compiler.is_compiling():
-        return "plain" if _exporting() or not _readable(tensors) else "operator"
-    if _watched() or not _readable(tensors):
+        if _exporting() or not (_readable(tensors) or _on_gpu(tensors)):
+            return "plain"
+        return "operator"
+    if _watched() or not (_readable(tensors) or _on_gpu(tensors)):
         return "plain"
     if torch._C._are_functorch_transforms_active() and not _mapped_once():  # type: ignore[attr-defined]
         return "plain"
@@ -100,6 +103,23 @@ def _readable(tensors: tuple[Tensor, ...]) -> bool:
         if tensor.dtype is not dtype or not tensor.is_cpu or tensor.layout is not torch.strided:
             return False
     return True
+
+
+def _on_gpu(tensors: tuple[Tensor, ...]) -> bool:
+    """As ``_readable``, in the memory of one GPU, where Triton works."""
+    first = tensors[0]
+    return (
+        first.is_cuda
+        and first.dtype in (torch.float32, torch.float64)
+        and all(
+            type(tensor) in (Tensor, nn.Parameter)
+            and tensor.dtype is first.dtype
+            and tensor.device == first.device
+            and tensor.layout is torch.strided
+            for tensor in tensors
+        )
+        and ready()
+    )
 
 
 def _mapped_once() -> bool:

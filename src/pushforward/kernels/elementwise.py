@@ -108,6 +108,10 @@ def _empty(like: Tensor) -> Tensor:
 
 
 def _forward(call: _Call, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+    if not x.is_cpu:
+        from pushforward.kernels.cuda.launch import forward
+
+        return forward(call.formula, call.low, call.high, call.inverse, *flat(x, raw), x.shape)
     z, log_derivative = _empty(x), _empty(x)
     x, raw = flat(x, raw)
     packed = ELEMENTWISE_CALL.pack(
@@ -139,6 +143,12 @@ def _backward(
         x, grad_z, grad_log = (t.reshape(-1, features) for t in (x, grad_z, grad_log))
     data, raw = flat(data, raw)
     x = x.contiguous()
+    if not x.is_cpu:
+        from pushforward.kernels.cuda.launch import backward
+
+        facts = (call.formula, call.low, call.high, call.inverse)
+        backward(*facts, data, x, raw, (grad_z, grad_log), (grad_x, grad_raw))
+        return grad_x, grad_raw
     packed = ELEMENTWISE_CALL.pack(
         *_constants(call),
         *x.shape,

@@ -146,24 +146,33 @@ class Layer(Structure):
     )
 
 
-def available() -> bool:
-    """Whether the compiled kernels are there and switched on.
+def available(device: str = "cpu") -> bool:
+    """Whether there are kernels for a kind of device, switched on.
+
+    Args:
+        device: ``cpu``, where they are compiled C, or ``cuda``, where they are Triton's.
 
     Example:
         >>> available() or len(reason()) > 0
         True
     """
-    return LIBRARY is not None
+    return reason(device) == ""
 
 
-def reason() -> str:
-    """Why there are no kernels, in words; empty where there are.
+def reason(device: str = "cpu") -> str:
+    """Why there are no kernels for a kind of device, in words; empty where there are.
 
     Example:
-        >>> isinstance(reason(), str)
+        >>> isinstance(reason("cuda"), str)
         True
     """
-    return _REASON
+    if device == "cpu":
+        return _REASON
+    if device != "cuda":
+        return f"there are none for {device}"
+    from pushforward.kernels.cuda import ready
+
+    return ready.reason()
 
 
 def remedy() -> str:

@@ -12,6 +12,8 @@ from pushforward.kernels.formula import KINDS, TAILS, Formula
 
 __all__ = ["move_operator"]
 
+_DEVICES = ("cpu", "cuda")
+
 
 def _written(formula: Formula) -> tuple[list[int], list[float]]:
     """A formula as numbers, which is all that an operator takes."""
@@ -36,7 +38,7 @@ def _no_definition(x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
     raise AssertionError("an operator is not differentiated twice")
 
 
-@torch.library.custom_op("pushforward::move", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("pushforward::move", mutates_args=(), device_types=_DEVICES)
 def _move(
     x: Tensor,
     raw: Tensor,
@@ -62,7 +64,7 @@ def _(
     return x.new_empty(x.shape), x.new_empty(x.shape)
 
 
-@torch.library.custom_op("pushforward::move_backward", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("pushforward::move_backward", mutates_args=(), device_types=_DEVICES)
 def _move_backward(
     x: Tensor,
     raw: Tensor,
