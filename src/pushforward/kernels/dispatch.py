@@ -51,7 +51,7 @@ def way(*tensors: Tensor) -> str:
         return "operator"
     if _watched() or not (_readable(tensors) or _on_gpu(tensors)):
         return "plain"
-    if torch._C._are_functorch_transforms_active() and not _mapped_once():  # type: ignore[attr-defined]
+    if torch._C._are_functorch_transforms_active() and not _mapped_once():
         return "plain"
     # Backward does not carry tangents on: forward over reverse is left to the plain path.
     if forward_ad._current_level >= 0 and any(t.requires_grad for t in tensors):
@@ -76,8 +76,8 @@ def followed(*grads: Tensor) -> bool:
     """Whether a kernel may find gradients: it would not follow tangents, nor many at once."""
     return (
         forward_ad._current_level < 0
-        and not torch._C._are_functorch_transforms_active()  # type: ignore[attr-defined]
-        and not any(torch._C._functorch.is_legacy_batchedtensor(g) for g in grads)  # type: ignore[attr-defined]
+        and not torch._C._are_functorch_transforms_active()
+        and not any(torch._C._functorch.is_legacy_batchedtensor(g) for g in grads)
     )
 
 
@@ -88,7 +88,7 @@ def _exporting() -> bool:
 
 def _watched() -> bool:
     """Whether somebody follows each operation, such as a tracer or a counter of operations."""
-    return torch._C._len_torch_dispatch_stack() > 0 or torch._C._get_tracing_state() is not None  # type: ignore[attr-defined]
+    return torch._C._len_torch_dispatch_stack() > 0 or torch._C._get_tracing_state() is not None
 
 
 def _readable(tensors: tuple[Tensor, ...]) -> bool:
@@ -124,6 +124,6 @@ def _on_gpu(tensors: tuple[Tensor, ...]) -> bool:
 
 def _mapped_once() -> bool:
     """Whether just one transformation is at work, and it is vmap."""
-    stack: Any = torch._C._functorch.get_interpreter_stack()  # type: ignore[attr-defined]
-    kind: Any = torch._C._functorch.TransformType.Vmap  # type: ignore[attr-defined]
+    stack: Any = torch._C._functorch.get_interpreter_stack()
+    kind: Any = torch._C._functorch.TransformType.Vmap
     return len(stack) == 1 and bool(stack[0].key() == kind)

@@ -178,7 +178,7 @@ class _Eager(torch.autograd.Function):
     """``_Move`` for plain eager computation: without ``setup_context``, half the time to start."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, raw: Tensor, call: _Call) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor, raw: Tensor, call: _Call) -> tuple[Tensor, Tensor]:
         z, log_derivative = _forward(call, x, raw)
         ctx.call = call
         if call.inverse:
@@ -188,7 +188,7 @@ class _Eager(torch.autograd.Function):
         return z, log_derivative
 
     @staticmethod
-    def backward(ctx: Any, grad_z: Tensor, grad_log: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad_z: Tensor, grad_log: Tensor) -> Any:
         saved = ctx.saved_tensors
         return _gradients(ctx.call, saved[0], saved[1], saved[-1], grad_z, grad_log)
 
@@ -197,7 +197,7 @@ class _Move(torch.autograd.Function):
     """The map of a call. What its kernels do not differentiate, its definition does."""
 
     @staticmethod
-    def forward(x: Tensor, raw: Tensor, call: _Call) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def forward(x: Tensor, raw: Tensor, call: _Call) -> tuple[Tensor, Tensor]:
         return _forward(call, x, raw)
 
     @staticmethod
@@ -208,12 +208,12 @@ class _Move(torch.autograd.Function):
         ctx.save_for_forward(*kept)
 
     @staticmethod
-    def backward(ctx: Any, grad_z: Tensor, grad_log: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad_z: Tensor, grad_log: Tensor) -> Any:
         x, raw, z = ctx.saved_tensors
         return _gradients(ctx.call, x, raw, z, grad_z, grad_log)
 
     @staticmethod
-    def jvp(ctx: Any, by_x: Tensor | None, by_raw: Tensor | None, _: Any) -> Any:  # type: ignore[override]
+    def jvp(ctx: Any, by_x: Tensor | None, by_raw: Tensor | None, _: Any) -> Any:
         """Each result has its gradient; the tangent is their product with those of the inputs."""
         x, raw, z = ctx.saved_tensors
         one, zero = torch.ones_like(x), torch.zeros_like(x)
@@ -229,7 +229,7 @@ class _Move(torch.autograd.Function):
         return tuple(tangents)
 
     @staticmethod
-    def vmap(info: Any, in_dims: Any, x: Tensor, raw: Tensor, call: _Call) -> Any:  # type: ignore[override]
+    def vmap(info: Any, in_dims: Any, x: Tensor, raw: Tensor, call: _Call) -> Any:
         """What is mapped over is one more dimension of the batch."""
         of_x, of_raw, _ = in_dims
         size = info.batch_size

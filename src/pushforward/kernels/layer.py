@@ -174,7 +174,7 @@ def retrace_layer(
     start.requires_grad_()
     known = (end.detach(), -logdet, saved)
     call = _Call(plan, plain, low, high, inverse)
-    return start, *_Layer.apply(call, known, start, context, *weights)  # type: ignore[no-untyped-call, return-value]
+    return start, *_Layer.apply(call, known, start, context, *weights)  # type: ignore[no-untyped-call]
 
 
 def _rows(x: Tensor) -> Tensor:
@@ -291,7 +291,7 @@ class _Layer(torch.autograd.Function):
     """A layer whose gradients a kernel finds, and whose second derivatives its definition gives."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, call: _Call, known: Any, x: Tensor, context: Tensor | None, *weights: Tensor
     ) -> tuple[Tensor, Tensor]:
         z, logdet, saved = known or _forward(call, x, context, weights, keep=True)
@@ -300,7 +300,7 @@ class _Layer(torch.autograd.Function):
         return z, logdet
 
     @staticmethod
-    def backward(ctx: Any, grad_z: Tensor, grad_logdet: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad_z: Tensor, grad_logdet: Tensor) -> Any:
         x, context, saved, z, *weights = ctx.saved_tensors
         wants = ctx.needs_input_grad[2:]
         if torch.is_grad_enabled() or not followed(grad_z, grad_logdet):

@@ -43,6 +43,7 @@ class Affine(Map):
     """
 
     raw_width = 2
+    formula: Formula
 
     def __init__(self, bound: float = 3.0) -> None:
         super().__init__()

@@ -130,12 +130,12 @@ class MaskedMLP(Part, nn.Module):
         if type(self) is not MaskedMLP:
             return None
         layers = [*self._modules["layers"]._modules.values(), self._modules["last"]]  # type: ignore[union-attr]
-        return linear_tensors(self, layers, self.activation, self.dropout)  # type: ignore[arg-type]
+        return linear_tensors(self, layers, self.activation, self.dropout)
 
     @property
     def widths(self) -> list[int]:
         """Of its inputs, hidden layers and outputs."""
-        inner = [layer.out_features for layer in self.layers]  # type: ignore[union-attr]
+        inner = [layer.out_features for layer in self.layers]
         return [self.features + self.context, *inner, self.features * self.outputs]  # type: ignore[list-item]
 
     def staircases(self) -> list[Staircase] | None:

@@ -98,12 +98,12 @@ class MLP(Part, nn.Module):
         if type(self) is not MLP or self.last is None:
             return None
         layers = [*self._modules["hidden_layers"]._modules.values(), self._modules["last"]]  # type: ignore[union-attr]
-        return linear_tensors(self, layers, self.activation, self.dropout)  # type: ignore[arg-type]
+        return linear_tensors(self, layers, self.activation, self.dropout)
 
     @property
     def widths(self) -> list[int]:
         """Of its inputs, hidden layers and outputs."""
-        return [self.inputs, *(layer.out_features for layer in self.hidden_layers), self.outputs]  # type: ignore[union-attr, list-item]
+        return [self.inputs, *(layer.out_features for layer in self.hidden_layers), self.outputs]  # type: ignore[list-item]
 
 
 def linear_tensors(

@@ -22,7 +22,10 @@ class FusedLayer(Protocol):
     """What a layer offers that may run in one kernel."""
 
     map: Map
-    network: nn.Module
+
+    @property
+    def network(self) -> nn.Module:
+        """Gives the parameters of the map."""
 
     def _plan(self) -> Plan | None:
         """The layer as the kernels know it; None where they do not."""

@@ -46,6 +46,7 @@ class LogisticMixture(NumericMap):
         True
     """
 
+    formula: Formula
     places: Tensor
     slopes: Tensor
 

@@ -216,8 +216,7 @@ class Coupling(Transform):
         if inverse and self.kept_step is not None:
             # first, since the network sees what is kept as it was
             kept, more = self.kept_step._inverse(kept, context)
-        lent = () if weights is None else (weights,)
-        raw = self._raw(kept, context, *lent)
+        raw = self._raw(kept, context, weights)
         moved, log_derivative = (self.map.inverse if inverse else self.map.forward)(moved, raw)
         logdet = log_derivative.sum(-1)
         if not inverse and self.kept_step is not None:

@@ -14,6 +14,7 @@ from pushforward.maps.base import Map
 from pushforward.networks.given import shaped_output
 from pushforward.numerics.conditioning import reach
 from pushforward.transforms.coupling.coupling import Coupling
+from pushforward.transforms.fused import Weights, call_with
 
 __all__ = ["ImageCoupling"]
 
@@ -85,7 +86,7 @@ class ImageCoupling(Coupling):
         channels = self.event_shape[0]
         return 2 * channels + self.context, channels * self.map.raw_width
 
-    def _raw(self, kept: Tensor, context: Tensor | None) -> Tensor:
+    def _raw(self, kept: Tensor, context: Tensor | None, weights: Weights | None = None) -> Tensor:
         batch, size = kept.shape[:-1], self.event_shape[1:]
         nothing = kept.new_zeros(*batch, len(self.moved))
         flags = self._join(torch.ones_like(kept), nothing)
@@ -94,7 +95,7 @@ class ImageCoupling(Coupling):
             planes = reach(context)[..., None, None].expand(*context.shape, *size)
             seen = torch.cat((seen, planes), -3)
         count, outputs = math.prod(batch), self._widths()[1]
-        given = self.network(seen.reshape(count, *seen.shape[-3:]))
+        given = call_with(self.network, weights, seen.reshape(count, *seen.shape[-3:]))
         raw = shaped_output("ImageCoupling", self.network, given, (count, outputs, *size))
         raw = raw * self.gain
         # (n, C * raw_width, H, W) to (*batch, C * H * W, raw_width)
