@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tests.kernels.cases import MAPS
 
 import pushforward as pf
 from pushforward.flows import RECIPES
@@ -33,3 +34,12 @@ def test_the_page_of_flows_names_every_part(room):
     contracts = {"Transform", "Map", "Base", "as_base"}
     missing = [n for n in getattr(pf, room).__all__ if n not in contracts and f"`{n}`" not in page]
     assert not missing
+
+
+def test_the_page_of_kernels_names_every_map_that_has_one():
+    page = (DOCS / "kernels.md").read_text(encoding="utf-8")
+    for case in MAPS:
+        assert f"`{type(case.build()).__name__}`" in page
+    for file in ("kernels.c", "types.h", "body.h", "map.h"):
+        assert (Path(pf.__file__).parent / "kernels/csrc" / file).exists()
+        assert file in page

@@ -37,7 +37,7 @@ def test_the_commands_have_their_options(command, capsys):
 
 def test_every_option_it_names_exists(capsys):
     known = ""
-    for command in ("fit", "score", "sample"):
+    for command in ("fit", "score", "sample", "bench"):
         with pytest.raises(SystemExit):
             main([command, "--help"])
         known += capsys.readouterr().out

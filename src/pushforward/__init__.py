@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pushforward import bases, flows, maps, networks, objectives, transforms
+    from pushforward import bases, flows, kernels, maps, networks, objectives, transforms
     from pushforward.flows import Flow
     from pushforward.flows.check import check
     from pushforward.flows.saving import load, save
@@ -32,6 +32,7 @@ __all__ = [
     "errors",
     "fit",
     "flows",
+    "kernels",
     "load",
     "maps",
     "networks",

@@ -50,13 +50,13 @@ def move(
         high: second constants: upper ends, or slopes.
         inverse: whether it is the inverse.
     """
+    shape = x.shape
     fits = (
         formula.fits
-        and raw.shape[:-1] == x.shape
-        and raw.shape[-1] == formula.width
-        and x.ndim > 0
+        and raw.shape == (*shape, formula.width)
+        and len(shape) > 0
         and x.numel() > 0
-        and _fitting(formula, low, x)
+        and _fitting(formula, low, shape[-1])
     )
     if fits:
         kind = way(x, raw) if low is None or high is None else way(x, raw, low, high)
@@ -79,11 +79,11 @@ def _apply(call: _Call, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
     return _forward(call, x, raw)
 
 
-def _fitting(formula: Formula, low: Tensor | None, x: Tensor) -> bool:
+def _fitting(formula: Formula, low: Tensor | None, features: int) -> bool:
     """Whether there is a box for each feature, or one for all."""
     if low is None or formula.kind != "rational quadratic" or low.ndim == 0:
         return True
-    return low.shape == x.shape[-1:] and low.is_contiguous()
+    return low.shape == (features,) and low.is_contiguous()
 
 
 def flat(x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,6 +104,9 @@ def _constants(call: _Call) -> tuple[int, int, int]:
 
 
 def _empty(like: Tensor) -> Tensor:
+    """Memory for as many numbers, contiguous; naming the format costs as much as the memory."""
+    if like.is_contiguous():
+        return torch.empty_like(like)
     return torch.empty_like(like, memory_format=torch.contiguous_format)
 
 

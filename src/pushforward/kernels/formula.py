@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from torch import Tensor
 
@@ -56,6 +57,10 @@ class Formula:
     def head(self) -> bytes:
         """The part of ``fields`` that no call changes, packed."""
         return bytes(self.fields(None, None))[: MapFields.low.offset]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is packed: another version may pack it in another way."""
+        return {name: value for name, value in self.__dict__.items() if name != "head"}
 
     def fields(self, low: Tensor | None, high: Tensor | None) -> MapFields:
         """The structure that the kernels read; the caller keeps the tensors alive."""
