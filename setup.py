@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 SOURCES = Path("src/pushforward/kernels/csrc")
 # -ffast-math is not among them: loading such a library switches on flush-to-zero for the whole
@@ -19,7 +20,17 @@ FLAGS = [
     "-fno-trapping-math",
 ]
 
+
+class BuildLibrary(build_ext):
+    """Build a library that Python does not take for a module: it knows nothing of Python."""
+
+    def get_ext_filename(self, fullname: str) -> str:
+        """One name on every system and for every Python."""
+        return str(Path(*fullname.split(".")).with_suffix(".bin"))
+
+
 setup(
+    cmdclass={"build_ext": BuildLibrary},
     ext_modules=[
         Extension(
             "pushforward.kernels._compiled",
@@ -29,5 +40,5 @@ setup(
             libraries=[] if sys.platform == "win32" else ["m"],
             optional=True,
         )
-    ]
+    ],
 )

@@ -239,9 +239,10 @@ def _load() -> tuple[CDLL | None, str, str]:
 
 
 def _candidates() -> Iterator[Path]:
-    """Files that the installation may have made."""
-    for suffix in (".so", ".pyd", ".dylib"):
-        yield from sorted(Path(__file__).parent.glob(f"_compiled*{suffix}"))
+    """The file that the installation may have made."""
+    path = Path(__file__).with_name("_compiled.bin")
+    if path.exists():
+        yield path
 
 
 def _sizes(lib: CDLL) -> tuple[int, int]:
