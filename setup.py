@@ -37,7 +37,7 @@ setup(
             sources=[str(SOURCES / "kernels.c")],
             depends=[str(path) for path in sorted(SOURCES.glob("*.h"))],
             extra_compile_args=[] if sys.platform == "win32" else FLAGS,
-            libraries=[] if sys.platform == "win32" else ["m"],
+            libraries=[] if sys.platform == "win32" else ["m", "pthread"],
             optional=True,
         )
     ],

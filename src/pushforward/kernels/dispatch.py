@@ -102,6 +102,8 @@ def _readable(tensors: tuple[Tensor, ...]) -> bool:
             return False
         if tensor.dtype is not dtype or not tensor.is_cpu or tensor.layout is not torch.strided:
             return False
+        if tensor.is_neg():  # whose memory holds the opposite
+            return False
     return True
 
 

@@ -13,7 +13,7 @@ from pushforward.kernels.dispatch import followed, way
 from pushforward.kernels.formula import Formula
 from pushforward.kernels.library import ELEMENTWISE_CALL
 
-__all__ = ["Definition", "differentiable_gradients", "move"]
+__all__ = ["Definition", "differentiable_gradients", "fitting", "move", "refuse_others"]
 
 Definition = Callable[[Tensor, Tensor], "tuple[Tensor, Tensor]"]
 
@@ -30,7 +30,7 @@ class _Call(NamedTuple):
 
 def move(
     definition: Definition,
-    formula: Formula,
+    formula: Formula | None,
     x: Tensor,
     raw: Tensor,
     low: Tensor | None = None,
@@ -42,7 +42,7 @@ def move(
 
     Args:
         definition: the map in plain PyTorch, in the same direction.
-        formula: the map as the kernels know it.
+        formula: the map as the kernels know it; None where they do not.
         x: numbers ``(*batch, features)``.
         raw: their parameters ``(*batch, features, width)``.
         low: first constants of the map: lower ends of its boxes, ``()`` or ``(features,)``; or
@@ -52,13 +52,14 @@ def move(
     """
     shape = x.shape
     fits = (
-        formula.fits
+        formula is not None
+        and formula.fits
         and raw.shape == (*shape, formula.width)
         and len(shape) > 0
         and x.numel() > 0
-        and _fitting(formula, low, shape[-1])
+        and fitting(formula, shape[-1], low, high)
     )
-    if fits:
+    if fits and formula is not None:
         kind = way(x, raw) if low is None or high is None else way(x, raw, low, high)
         if kind == "kernel":
             call = _Call(definition, formula, low, high, inverse)
@@ -79,11 +80,32 @@ def _apply(call: _Call, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
     return _forward(call, x, raw)
 
 
-def _fitting(formula: Formula, low: Tensor | None, features: int) -> bool:
-    """Whether there is a box for each feature, or one for all."""
-    if low is None or formula.kind != "rational quadratic" or low.ndim == 0:
+def fitting(formula: Formula, boxes: int, low: Tensor | None, high: Tensor | None) -> bool:
+    """Whether constants lie in memory as kernels read them, and nobody asks for their gradients.
+
+    Args:
+        formula: the map.
+        boxes: how many features there are.
+        low: first constants.
+        high: second constants.
+    """
+    if low is None or high is None:
         return True
-    return low.shape == (features,) and low.is_contiguous()
+    if low.requires_grad or high.requires_grad or low.shape != high.shape:
+        return False
+    if formula.kind == "rational quadratic" and low.ndim == 0:
+        return not _mapped_over(low, high)
+    count = formula.terms if formula.kind == "logistic mixture" else boxes
+    if low.shape != (count,) or _mapped_over(low, high):
+        return False
+    return low.is_contiguous() and high.is_contiguous()
+
+
+def _mapped_over(*constants: Tensor) -> bool:
+    """Whether each of those that are mapped over has constants of its own."""
+    if torch.compiler.is_compiling() or followed():
+        return False
+    return any(torch._C._functorch.is_functorch_wrapped_tensor(one) for one in constants)
 
 
 def flat(x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,7 +167,7 @@ def _backward(
         features = x.shape[-1]
         x, grad_z, grad_log = (t.reshape(-1, features) for t in (x, grad_z, grad_log))
     data, raw = flat(data, raw)
-    x = x.contiguous()
+    x, grad_z, grad_log = x.contiguous(), grad_z.resolve_neg(), grad_log.resolve_neg()
     if not x.is_cpu:
         from pushforward.kernels.cuda.launch import backward
 
@@ -184,16 +206,14 @@ class _Eager(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, raw: Tensor, call: _Call) -> tuple[Tensor, Tensor]:
         z, log_derivative = _forward(call, x, raw)
         ctx.call = call
-        if call.inverse:
-            ctx.save_for_backward(x, raw, z)
-        else:
-            ctx.save_for_backward(x, raw)
+        # the constants, too, so that whoever changes them before backward is told
+        ctx.save_for_backward(x, raw, z if call.inverse else x, call.low, call.high)
         return z, log_derivative
 
     @staticmethod
     def backward(ctx: Any, grad_z: Tensor, grad_log: Tensor) -> Any:
-        saved = ctx.saved_tensors
-        return _gradients(ctx.call, saved[0], saved[1], saved[-1], grad_z, grad_log)
+        x, raw, z, _, _ = ctx.saved_tensors
+        return _gradients(ctx.call, x, raw, z, grad_z, grad_log)
 
 
 class _Move(torch.autograd.Function):
@@ -254,9 +274,24 @@ def _by_definition(
     call: _Call, x: Tensor, raw: Tensor, grad_z: Tensor, grad_log: Tensor
 ) -> tuple[Tensor | None, Tensor | None]:
     """Gradients that can be differentiated again."""
+    refuse_others(getattr(call.definition, "__self__", None), call.low, call.high)
     wants = [x.requires_grad, raw.requires_grad]
     found = iter(differentiable_gradients(call.definition, (x, raw), wants, (grad_z, grad_log)))
     return next(found) if wants[0] else None, next(found) if wants[1] else None
+
+
+def refuse_others(map: Any, low: Tensor | None, high: Tensor | None) -> None:
+    """Refuse to differentiate a map whose constants are not those it was applied with.
+
+    Raises:
+        RuntimeError: they were replaced between forward and backward.
+    """
+    now: Any = getattr(map, "constants", (low, high))
+    if now[0] is not low or now[1] is not high:
+        raise RuntimeError(
+            f"{type(map).__name__}: its constants were replaced between forward and backward; "
+            f"write `with pushforward.kernels.disabled():` around both."
+        )
 
 
 def differentiable_gradients(

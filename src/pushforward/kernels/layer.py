@@ -15,7 +15,15 @@ from pushforward.kernels.elementwise import differentiable_gradients
 from pushforward.kernels.formula import Formula
 from pushforward.kernels.library import LAYER_CALL, MOST_LAYERS, Layer
 
-__all__ = ["ACTIVATIONS", "MOST_LAYERS", "Plan", "Staircase", "retrace_layer", "run_layer"]
+__all__ = [
+    "ACTIVATIONS",
+    "MOST_LAYERS",
+    "Plan",
+    "Staircase",
+    "chained_widths",
+    "retrace_layer",
+    "run_layer",
+]
 
 ACTIVATIONS = ("relu", "tanh", "elu", "silu")
 _BLOCK = 32  # rows that a kernel works on at a time
@@ -70,7 +78,16 @@ class Plan:
         self.layers = len(widths) - 1
         self.saved = sum(widths[1:])  # numbers of a row that backward needs
         self.widths = tuple(widths)
-        self._alive = (seen, moved, kept, stairs)  # the kernels read their memory
+        # copies, since the kernels read their memory at every call, whoever changes it
+        seen, moved, kept = (index.detach().clone().contiguous() for index in (seen, moved, kept))
+        self._alive = (seen, moved, kept, stairs)
+        self.boxes = features if box_by_feature else len(moved)
+        self.consistent = (
+            widths[0] == len(seen) + context
+            and widths[-1] == len(moved) * formula.width
+            and torch.equal(torch.cat((moved, kept)).sort().values, torch.arange(features))
+            and bool((seen >= 0).all() and (seen < features).all())
+        )
         fields = Layer(map=formula.fields(None, None))
         fields.map.box_step = 1
         fields.features, fields.context = features, context
@@ -92,6 +109,16 @@ class Plan:
     def fields(self) -> Layer:
         """The structure that the kernels read, for one call."""
         return Layer.from_buffer_copy(self._template)
+
+
+def chained_widths(weights: Sequence[Tensor]) -> list[int] | None:
+    """Widths of a network from its weights and biases; None if they do not fit each other."""
+    widths = [weights[0].shape[-1]]
+    for weight, bias in zip(weights[::2], weights[1::2], strict=True):
+        if weight.ndim != 2 or weight.shape[1] != widths[-1] or bias.shape != weight.shape[:1]:
+            return None
+        widths.append(weight.shape[0])
+    return widths
 
 
 Plain = Callable[[Tensor, "Tensor | None", Sequence[Tensor]], "tuple[Tensor, Tensor]"]
@@ -248,7 +275,7 @@ def _backward(
 ) -> list[Tensor | None]:
     """Gradients of x, context and weights, those that are wanted."""
     flat, out = _rows(x), _rows(z)
-    grad_z, grad_logdet = _rows(grad_z), grad_logdet.contiguous()
+    grad_z, grad_logdet = _rows(grad_z.resolve_neg()), grad_logdet.resolve_neg().contiguous()
     held, address, step = _of_context(context)
     grad_x = flat.new_empty(x.shape) if wants[0] else None
     grad_context = flat.new_empty(context.shape) if context is not None and wants[1] else None
@@ -296,12 +323,14 @@ class _Layer(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         z, logdet, saved = known or _forward(call, x, context, weights, keep=True)
         ctx.call = call
-        ctx.save_for_backward(x, context, saved, z if call.inverse else None, *weights)
+        # the constants, too, so that whoever changes them before backward is told
+        constants = (call.low, call.high)
+        ctx.save_for_backward(x, context, saved, z if call.inverse else None, *constants, *weights)
         return z, logdet
 
     @staticmethod
     def backward(ctx: Any, grad_z: Tensor, grad_logdet: Tensor) -> Any:
-        x, context, saved, z, *weights = ctx.saved_tensors
+        x, context, saved, z, _, _, *weights = ctx.saved_tensors
         wants = ctx.needs_input_grad[2:]
         if torch.is_grad_enabled() or not followed(grad_z, grad_logdet):
             inputs = [x, context, *weights]

@@ -28,7 +28,11 @@ class Additive(Map):
     """
 
     raw_width = 1
-    formula = Formula("additive", 1)
+
+    def __init__(self) -> None:
+        super().__init__()
+        if type(self) is Additive:
+            self.formula = Formula("additive", 1)
 
     @property
     def shifts(self) -> bool:

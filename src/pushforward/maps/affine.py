@@ -43,14 +43,14 @@ class Affine(Map):
     """
 
     raw_width = 2
-    formula: Formula
 
     def __init__(self, bound: float = 3.0) -> None:
         super().__init__()
         if not 0.0 < bound < math.inf:
             raise ArgumentError(f"Affine: bound is {bound}, expected a positive number.")
         self.bound = float(bound)
-        self.formula = Formula("affine", self.raw_width, bound=self.bound)
+        if type(self) is Affine:
+            self.formula = Formula("affine", self.raw_width, bound=self.bound)
 
     def forward(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """Scale, then shift."""

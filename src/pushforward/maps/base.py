@@ -32,7 +32,9 @@ class Map(Part, nn.Module):
     """
 
     raw_width: int
-    formula: Formula | None = None  # what the compiled kernels know of it; None: nothing
+    # What the compiled kernels know of it, set by a class for itself alone: one that derives from
+    # it may do something else.
+    formula: Formula | None = None
 
     @property
     def outside(self) -> str:

@@ -132,12 +132,6 @@ class MaskedMLP(Part, nn.Module):
         layers = [*self._modules["layers"]._modules.values(), self._modules["last"]]  # type: ignore[union-attr]
         return linear_tensors(self, layers, self.activation, self.dropout)
 
-    @property
-    def widths(self) -> list[int]:
-        """Of its inputs, hidden layers and outputs."""
-        inner = [layer.out_features for layer in self.layers]
-        return [self.features + self.context, *inner, self.features * self.outputs]  # type: ignore[list-item]
-
     def staircases(self) -> list[Staircase] | None:
         """How its layers are masked, with the context first and the features in their sequence.
 

@@ -15,7 +15,7 @@ from pushforward.kernels.layer import ACTIVATIONS as KERNEL_ACTIVATIONS
 from pushforward.kernels.layer import MOST_LAYERS
 from pushforward.spec import Part
 
-__all__ = ["ACTIVATIONS", "MLP", "linear_tensors"]
+__all__ = ["ACTIVATIONS", "MLP", "altered", "linear_tensors"]
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu,
@@ -100,11 +100,6 @@ class MLP(Part, nn.Module):
         layers = [*self._modules["hidden_layers"]._modules.values(), self._modules["last"]]  # type: ignore[union-attr]
         return linear_tensors(self, layers, self.activation, self.dropout)
 
-    @property
-    def widths(self) -> list[int]:
-        """Of its inputs, hidden layers and outputs."""
-        return [self.inputs, *(layer.out_features for layer in self.hidden_layers), self.outputs]  # type: ignore[list-item]
-
 
 def linear_tensors(
     network: nn.Module, layers: Sequence[nn.Module], activation: str, dropout: float
@@ -115,26 +110,28 @@ def linear_tensors(
     """
     if activation not in KERNEL_ACTIVATIONS or len(layers) > MOST_LAYERS:
         return None
-    if (dropout and network.training) or _has_any_global_hook() or _hooked(network):  # type: ignore[no-untyped-call]
+    if dropout or _has_any_global_hook() or altered(network):  # type: ignore[no-untyped-call]
         return None
     found: list[Tensor] = []
     for layer in layers:
-        if type(layer) is not nn.Linear or _hooked(layer):
+        if type(layer) is not nn.Linear or altered(layer):
             return None
         for name in ("weight", "bias"):
             tensor = layer._parameters.get(name)
             if tensor is None or not tensor.is_contiguous():
                 return None
             found.append(tensor)
-    return found
+    return found if len(set(map(id, found))) == len(found) else None  # layers may share them
 
 
-def _hooked(module: nn.Module) -> bool:
+def altered(module: nn.Module) -> bool:
+    """Whether a call of a module does more, or something else, than its class says."""
     return bool(
         module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks
+        or "forward" in module.__dict__
     )
 
 

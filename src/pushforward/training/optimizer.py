@@ -47,10 +47,10 @@ class PromptAdamW(torch.optim.AdamW):
         """Take back what ``state_dict`` gave."""
         _plain(Optimizer.load_state_dict)(self, state_dict)
 
-    @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """Take a step."""
-        return _plain(torch.optim.AdamW.step)(self, closure)
+        with torch.set_grad_enabled(bool(self.defaults["differentiable"])):
+            return _plain(torch.optim.AdamW.step)(self, closure)
 
 
 def adamw(parameters: Sequence[nn.Parameter], lr: float) -> Optimizer:

@@ -38,6 +38,21 @@ static ALWAYS void FN(product_tile)(const int tall, const REAL *weight, int64_t 
   }
 }
 
+/* One output alone, with all rows at once, so that sums need not wait for each other. */
+static ALWAYS void FN(product_row)(const REAL *weight, const REAL *bias, int64_t end,
+                                   const REAL *in, REAL *out) {
+  FN(vector) sum[BLOCK / LANES];
+#pragma GCC unroll 16
+  for (int c = 0; c < BLOCK / LANES; c++) sum[c] = FN(spread)(bias ? *bias : (REAL)0);
+  for (int64_t k = 0; k < end; k++, in += BLOCK) {
+    REAL w = weight[k];
+#pragma GCC unroll 16
+    for (int c = 0; c < BLOCK / LANES; c++) sum[c] += w * FN(load)(in + c * LANES);
+  }
+#pragma GCC unroll 16
+  for (int c = 0; c < BLOCK / LANES; c++) FN(store)(out + c * LANES, sum[c]);
+}
+
 /* How many of `left` outputs the next tile takes, so that tiles are of nearly equal size. */
 static ALWAYS int64_t FN(share_of)(int64_t left) {
   int64_t tiles = (left + TALL - 1) / TALL;
@@ -54,7 +69,7 @@ static void FN(product)(const REAL *weight, const REAL *bias, int64_t inputs, co
     const REAL *w = weight + o * inputs, *b = bias ? bias + o : 0;
     REAL *to = out + (o - first) * BLOCK;
     switch (take) {
-      case 1: FN(product_tile)(1, w, inputs, b, end, in, to); break;
+      case 1: FN(product_row)(w, b, end, in, to); break;
       case 2: FN(product_tile)(2, w, inputs, b, end, in, to); break;
       case 3: FN(product_tile)(3, w, inputs, b, end, in, to); break;
       case 4: FN(product_tile)(4, w, inputs, b, end, in, to); break;

@@ -2,6 +2,7 @@
  * handed in when the library is loaded (kernels/library.py), so that there is one runtime, one pool,
  * and nothing to link to. Without one, everything runs in the calling thread. */
 
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -42,13 +43,36 @@ static int64_t threads_for(int64_t numbers, int64_t threads) {
   return worth < threads ? worth : threads;
 }
 
-/* Memory that a thread keeps from call to call. */
+/* Memory that a thread keeps from call to call, and gives back when it ends. */
 typedef struct {
   void *memory;
   int64_t size;
 } store_t;
 
-static __thread store_t own_store, shared_store;
+typedef struct {
+  store_t own, shared;
+} stores_t;
+
+static pthread_key_t stores_key;
+static pthread_once_t stores_once = PTHREAD_ONCE_INIT;
+static int stores_ready;
+
+static void forget(void *data) {
+  stores_t *stores = data;
+  free(stores->own.memory);
+  free(stores->shared.memory);
+  free(stores);
+}
+
+static void make_key(void) { stores_ready = pthread_key_create(&stores_key, forget) == 0; }
+
+static stores_t *stores_of_thread(void) {
+  pthread_once(&stores_once, make_key);
+  if (!stores_ready) return 0;
+  stores_t *stores = pthread_getspecific(stores_key);
+  if (!stores && (stores = calloc(1, sizeof *stores))) pthread_setspecific(stores_key, stores);
+  return stores;
+}
 
 static void *grown(store_t *store, int64_t size) {
   if (size > store->size) {
@@ -64,5 +88,12 @@ static void *grown(store_t *store, int64_t size) {
   return store->memory;
 }
 
-static void *scratch_of(int64_t size) { return grown(&own_store, size); }
-static void *shared_of(int64_t size) { return grown(&shared_store, size + 64); }
+static void *scratch_of(int64_t size) {
+  stores_t *stores = stores_of_thread();
+  return stores ? grown(&stores->own, size) : 0;
+}
+
+static void *shared_of(int64_t size) {
+  stores_t *stores = stores_of_thread();
+  return stores ? grown(&stores->shared, size + 64) : 0;
+}

@@ -46,7 +46,6 @@ class LogisticMixture(NumericMap):
         True
     """
 
-    formula: Formula
     places: Tensor
     slopes: Tensor
 
@@ -59,9 +58,10 @@ class LogisticMixture(NumericMap):
         places, slopes = spread(components)
         self.register_buffer("places", places)
         self.register_buffer("slopes", slopes)
-        self.formula = Formula(
-            "logistic mixture", self.raw_width, components, min_slope=self.min_slope
-        )
+        if type(self) is LogisticMixture:
+            self.formula = Formula(
+                "logistic mixture", self.raw_width, components, min_slope=self.min_slope
+            )
 
     @property
     def constants(self) -> tuple[Tensor | None, Tensor | None]:

@@ -72,16 +72,17 @@ class RationalQuadratic(Spline):
             bins, box, tails, min_width=min_width, min_height=min_height, min_slope=min_slope
         )
         self.raw_width = 2 * bins + self._slope_count()
-        self.formula = Formula(
-            "rational quadratic",
-            self.raw_width,
-            bins,
-            tails,
-            min_width=self.min_width,
-            min_height=self.min_height,
-            min_slope=self.min_slope,
-            offset=self._slope_offset,
-        )
+        if type(self) is RationalQuadratic:
+            self.formula = Formula(
+                "rational quadratic",
+                self.raw_width,
+                bins,
+                tails,
+                min_width=self.min_width,
+                min_height=self.min_height,
+                min_slope=self.min_slope,
+                offset=self._slope_offset,
+            )
 
     def _knots(self, raw: Tensor) -> Knots:
         k = self.bins

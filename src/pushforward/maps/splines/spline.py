@@ -105,14 +105,10 @@ class Spline(Boxed):
 
     def forward(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """``h(x)`` and its log-derivative."""
-        if self.formula is None:
-            return self._plain_forward(x, raw)
         return move(self._plain_forward, self.formula, x, raw, *self.constants)
 
     def inverse(self, z: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """``h^-1(z)`` and its log-derivative."""
-        if self.formula is None:
-            return self._plain_inverse(z, raw)
         return move(self._plain_inverse, self.formula, z, raw, *self.constants, inverse=True)
 
     def _plain_forward(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:

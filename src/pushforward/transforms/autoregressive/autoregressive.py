@@ -189,10 +189,12 @@ class Autoregressive(Moving):
     def _plan_depends_on(self) -> tuple[Tensor, ...]:
         return tuple(b for b in self.network._buffers.values() if b is not None)
 
-    def _plan(self) -> Plan | None:
+    def _plan(self, widths: Sequence[int]) -> Plan | None:
         assert self.map.formula is not None
         stairs = self.network.staircases()
-        if stairs is None:
+        if stairs is None or any(
+            stair.limit.shape != (width,) for stair, width in zip(stairs, widths[1:], strict=True)
+        ):
             return None
         sequence = self.network.sequence
         return Plan(
@@ -206,7 +208,7 @@ class Autoregressive(Moving):
             box_by_feature=True,
             activation=self.network.activation,
             residual=self.network.residual,
-            widths=self.network.widths,
+            widths=widths,
             stairs=stairs,
         )
 

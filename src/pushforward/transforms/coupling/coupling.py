@@ -227,7 +227,7 @@ class Coupling(Transform):
     def _plan_depends_on(self) -> tuple[Tensor, ...]:
         return self.kept, self.moved
 
-    def _plan(self) -> Plan | None:
+    def _plan(self, widths: Sequence[int]) -> Plan | None:
         assert isinstance(self.network, MLP)
         assert self.map.formula is not None
         return Plan(
@@ -241,7 +241,7 @@ class Coupling(Transform):
             box_by_feature=False,
             activation=self.network.activation,
             residual=self.network.residual,
-            widths=self.network.widths,
+            widths=widths,
         )
 
     @property
