@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint types sanitize mutations benchmarks speed clean help
+.PHONY: demo test plain lint types sanitize mutations benchmarks speed clean help
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,6 +23,9 @@ demo: $(READY) ## Learn the packaged table of particle collisions and show that 
 
 test: $(READY) ## All tests and the examples in the documentation
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8
+
+plain: $(READY) ## The tests of maps, transforms and flows without compiled kernels
+	@PUSHFORWARD_KERNELS=0 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 tests/maps tests/transforms tests/flows
 
 lint: $(READY) ## Style
 	@$(BIN)/ruff check .
@@ -60,7 +63,7 @@ benchmarks: $(READY) ## Compare with other libraries (needs PUSHFORWARD_DATA, ta
 speed: ## Time ours and the other libraries in an environment of their own (takes half an hour)
 	@test -d $(SPEED) || $(PYTHON) -m venv $(SPEED)
 	@$(SPEED)/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt -r benchmarks/requirements.txt .
-	@$(SPEED)/bin/python benchmarks/speed.py
+	@env -u OMP_WAIT_POLICY $(SPEED)/bin/python benchmarks/speed.py
 
 clean: ## Remove what the other targets made
 	@rm -rf $(VENV) $(SPEED) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
