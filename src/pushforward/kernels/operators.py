@@ -48,7 +48,9 @@ def _move(
     real: list[float],
     inverse: bool,
 ) -> tuple[Tensor, Tensor]:
-    return elementwise._forward(_call(whole, real, low, high, inverse), x, raw)
+    return elementwise._forward(
+        _call(whole, real, low, high, inverse), x.resolve_neg(), raw.resolve_neg()
+    )
 
 
 @_move.register_fake
