@@ -13,12 +13,12 @@ TORCH_PEERS = ("zuko", "nflows", "normflows", "FrEIA")
 
 # Why a limit that is missed is missed, by its name; printed beside it.
 SHORTFALLS: Mapping[str, str] = {
-    "coupling-train-43 against the fastest peer": "the step is 1.2 times its networks alone; an "
-    "earlier run, with another peer in front, had 2.8 times: the machine is shared",
-    "coupling-train-2 against the fastest peer": "so small a step is to a large part calls and "
-    "the optimizer",
-    "rows-log_prob-6": "10 000 rows pay for the calls, more rows do not: it falls with the rows",
-    "layers-train-43": "4 layers pay for optimizer, loss and scaling: it falls with the layers",
+    "coupling-train-43 against the fastest peer": "not explained: the step is 1.2 times its "
+    "networks alone. An earlier run had 2.8, but with spinning threads (OMP_WAIT_POLICY=ACTIVE), "
+    "which may have slowed FlowJAX down",
+    "coupling-train-2 against the fastest peer": "presumably calls and the optimizer; not broken down",
+    "rows-log_prob-6": "it falls with the rows: presumably what each call costs",
+    "layers-train-43": "it falls with the layers: presumably optimizer, loss and scaling",
 }
 
 Measured = tuple[float, str]  # the figure, and what it was compared with
