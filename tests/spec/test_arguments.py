@@ -24,14 +24,15 @@ class Silent(T.Coupling):
 
 SHOWN = {
     T.Coupling: "features map keep hidden network context activation dropout kept_map periodic "
-    "period",
+    "period residual",
     bases.Mixture: "components weights learn context hidden",
     maps.Additive: "",
     pf.Flow: "transform base embed",
     pf.flows.nsf: "features context layers hidden bins affine autoregressive direction mix "
-    "activation dropout start base seed",
+    "activation dropout residual start base seed",
     Narrow: "width deep more",
-    Silent: "features map keep hidden network context activation dropout kept_map periodic period",
+    Silent: "features map keep hidden network context activation dropout kept_map periodic period "
+    "residual",
 }
 
 
@@ -57,7 +58,7 @@ REFUSED = {
         lambda: pf.flows.nsf(2, bin=8),
         "pf.flows.nsf: there is no argument 'bin'. Did you mean 'bins'? It takes features, "
         "context, layers, hidden, bins, affine, autoregressive, direction, mix, activation, "
-        "dropout, start, base, seed.",
+        "dropout, residual, start, base, seed.",
     ),
     "of a class": (
         lambda: bases.Mixture(bases.Normal(2), weight=[1.0]),
@@ -107,7 +108,7 @@ REFUSED = {
         lambda: Silent(2, map=maps.Affine(), keeps=None),
         "Silent: there is no argument 'keeps'. Did you mean 'keep'? It takes features, map, keep, "
         "hidden, network, context, activation, dropout, kept_map, periodic, "
-        "period.",
+        "period, residual.",
     ),
 }
 
