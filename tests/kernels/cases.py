@@ -87,7 +87,7 @@ def extreme_numbers(map: maps.Map, dtype=torch.float64):
 
 @dataclass(frozen=True)
 class LayerCase:
-    """A coupling or an autoregression that runs in one kernel.
+    """A coupling or an autoregression that runs in one kernel, or a row of steps that do.
 
     Attributes:
         name: what the tests are called by.
@@ -145,6 +145,56 @@ LAYERS = [
     LayerCase("autoregressive-linear", _autoregressive(maps.Affine(), hidden=())),
     LayerCase("autoregressive-silu", _autoregressive(_spline_map(), activation="silu")),
 ]
+
+
+def _row(*builds: Callable[[int], T.Transform]) -> Callable[[int], T.Transform]:
+    """Steps that a kernel takes together."""
+    return lambda context: T.Compose(*(build(context) for build in builds))
+
+
+def _without_context(build: Callable[[int], T.Transform]) -> Callable[[int], T.Transform]:
+    return lambda context: build(0)
+
+
+def _triangles(**options) -> Callable[[int], T.Transform]:
+    return lambda context: T.LU(FEATURES, **options)
+
+
+ROWS = [
+    LayerCase(
+        "row-couplings",
+        _row(
+            _coupling(_spline_map()), _coupling(maps.Affine()), _coupling(maps.LogisticMixture(3))
+        ),
+    ),
+    LayerCase(
+        "row-triangles",
+        _row(_triangles(), _triangles(shift=False), _triangles(), _coupling(maps.Additive())),
+    ),
+    LayerCase(
+        "row-triangles-couplings",
+        _row(
+            _triangles(),
+            _coupling(_spline_map()),
+            _triangles(shift=False),
+            _coupling(maps.Affine()),
+        ),
+    ),
+    LayerCase(
+        "row-some-with-context",
+        _row(
+            _without_context(_coupling(_spline_map(), activation="silu")),
+            _coupling(maps.Affine()),
+            _coupling(_spline_map(), hidden=(24, 24), residual=True),
+            _without_context(_coupling(maps.Affine())),
+        ),
+    ),
+    LayerCase(
+        "row-autoregressions",
+        _row(_autoregressive(_spline_map()), _triangles(), _autoregressive(maps.Affine())),
+    ),
+]
+STEPS = [*LAYERS, *ROWS]
 
 
 def layer(case: LayerCase, context: int, dtype=torch.float64, spread: float = 0.3) -> T.Transform:

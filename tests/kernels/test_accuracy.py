@@ -6,6 +6,7 @@ from tests.kernels.cases import (
     FEATURES,
     LAYERS,
     MAPS_AND_DIRECTIONS,
+    STEPS,
     extreme_numbers,
     layer,
     needs_kernels,
@@ -114,7 +115,7 @@ def layer_results(made, x, c, direction):
     return [t.detach() for t in (z, logdet, *grads)]
 
 
-@pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", STEPS, ids=lambda case: case.name)
 @pytest.mark.parametrize("context", [0, 3])
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
 def test_layers_agree_in_float64(case, context, direction):
@@ -127,7 +128,7 @@ def test_layers_agree_in_float64(case, context, direction):
         assert float(error(one, other).max()) < 1e-10
 
 
-@pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", STEPS, ids=lambda case: case.name)
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
 def test_layers_in_float32_are_at_most_twice_as_wrong(case, direction):
     """Results and gradients as vectors: the length of the error.
@@ -148,7 +149,7 @@ def test_layers_in_float32_are_at_most_twice_as_wrong(case, direction):
         assert mine <= max(2 * plains, least * float(want.norm()))
 
 
-@pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", STEPS, ids=lambda case: case.name)
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
 @pytest.mark.parametrize("batch", [(), (1,), (31,), (32,), (33,), (2, 3, 5)], ids=str)
 def test_without_gradients_it_is_the_same(case, direction, batch):
@@ -165,7 +166,7 @@ def test_without_gradients_it_is_the_same(case, direction, batch):
     assert_close(got, want, atol=1e-10, rtol=1e-10)
 
 
-@pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", STEPS, ids=lambda case: case.name)
 def test_one_context_for_all_rows_gets_the_sum_of_their_gradients(case):
     made = layer(case, 3)
     x, c = rows(50, FEATURES), rows(1, 3, seed=9).requires_grad_()
@@ -185,7 +186,7 @@ def test_gradients_are_those_of_small_steps(case, direction):
     assert torch.autograd.gradcheck(getattr(map, direction), (x, raw), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", STEPS, ids=lambda case: case.name)
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
 def test_gradients_of_layers_are_those_of_small_steps(case, direction):
     made = layer(case, 2)

@@ -9,6 +9,8 @@ from tests.kernels.cases import (
     FEATURES,
     LAYERS,
     MAPS_AND_DIRECTIONS,
+    ROWS,
+    STEPS,
     layer,
     needs_kernels,
     plain_numbers,
@@ -107,7 +109,7 @@ def test_of_maps(case, direction, how):
 
 
 @pytest.mark.parametrize("how", WAYS)
-@pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", STEPS, ids=lambda case: case.name)
 def test_of_layers(case, how):
     made = layer(case, 2)
     shape = (3, 2) if how == "vmap of vmap" else (3,)
@@ -116,7 +118,7 @@ def test_of_layers(case, how):
     both_ways(how, made, (x[:count].reshape(*shape, -1), c[:count].reshape(*shape, -1)))
 
 
-@pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", STEPS, ids=lambda case: case.name)
 def test_gradients_of_rows_by_their_weights(case):
     """vmap of grad of a functional call: the gradient that each row has in the weights."""
     made = layer(case, 0)
@@ -132,7 +134,7 @@ def test_gradients_of_rows_by_their_weights(case):
     assert_close(got, want, atol=1e-10, rtol=1e-10)
 
 
-@pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", STEPS, ids=lambda case: case.name)
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
 def test_second_derivatives_by_the_weights(case, direction):
     made = layer(case, 2)
@@ -147,7 +149,8 @@ def test_second_derivatives_by_the_weights(case, direction):
     got = second()
     with kernels.disabled():
         want = second()
-    assert_close(got, want, atol=1e-8, rtol=1e-8)
+    for one, other in zip(got, want, strict=True):  # of several layers they are large
+        assert float((one - other).abs().max()) <= 1e-9 * (1.0 + float(other.abs().max()))
 
 
 def test_second_derivatives_with_other_weights_are_taken_at_them():
@@ -202,7 +205,7 @@ def plain_case():
     return next(p.values[0] for p in MAPS_AND_DIRECTIONS if p.values[0].name == "spline-linear-8")
 
 
-@pytest.mark.parametrize("case", LAYERS[:3], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*LAYERS[:3], *ROWS[-2:]], ids=lambda case: case.name)
 def test_exported_programs_need_no_kernels(case):
     """They hold PyTorch's own operations alone, and so run where this package is not installed."""
     made = layer(case, 0)
@@ -212,7 +215,7 @@ def test_exported_programs_need_no_kernels(case):
     assert_close(program.module()(x), made(x), atol=1e-10, rtol=1e-10)
 
 
-@pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", STEPS, ids=lambda case: case.name)
 def test_copies_and_pickles(case):
     made = layer(case, 2)
     x, c = rows(5, FEATURES), rows(5, 2, seed=9)

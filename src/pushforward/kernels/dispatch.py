@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch.autograd import forward_ad
 from pushforward.kernels import library
 from pushforward.kernels.cuda.ready import ready
 
-__all__ = ["disabled", "followed", "fused_way", "way"]
+__all__ = ["disabled", "eager", "followed", "readable", "way"]
 
 _off = 0
 
@@ -46,10 +46,11 @@ def way(*tensors: Tensor) -> str:
     if _off or (library.LIBRARY is None and not tensors[0].is_cuda):
         return "plain"
     if torch.compiler.is_compiling():
-        if _exporting() or not (_readable(tensors) or _on_gpu(tensors)):
+        # the operator resolves memory that holds the opposite
+        if _exporting() or not (_in_memory(tensors) or _on_gpu(tensors)):
             return "plain"
         return "operator"
-    if _watched() or not (_readable(tensors) or _on_gpu(tensors)):
+    if _watched() or not (readable(tensors) or _on_gpu(tensors)):
         return "plain"
     if torch._C._are_functorch_transforms_active() and not _mapped_once():
         return "plain"
@@ -59,8 +60,8 @@ def way(*tensors: Tensor) -> str:
     return "kernel"
 
 
-def fused_way(*tensors: Tensor) -> bool:
-    """Whether a whole layer may run in one kernel: in plain eager computation alone."""
+def eager() -> bool:
+    """Whether whole layers may run in one kernel: in plain eager computation alone."""
     return (
         library.LIBRARY is not None
         and not _off
@@ -68,7 +69,6 @@ def fused_way(*tensors: Tensor) -> bool:
         and followed()
         and not torch.is_autocast_enabled("cpu")
         and not _watched()
-        and _readable(tensors)
     )
 
 
@@ -91,25 +91,30 @@ def _watched() -> bool:
     return torch._C._len_torch_dispatch_stack() > 0 or torch._C._get_tracing_state() is not None
 
 
-def _readable(tensors: tuple[Tensor, ...]) -> bool:
-    """Numbers in this process's memory, all of one type, and not none of them."""
-    dtype = tensors[0].dtype
+def readable(tensors: Sequence[Tensor]) -> bool:
+    """Whether tensors are memory of this process that holds their numbers, all of one type."""
+    return _in_memory(tensors) and not any(map(_is_opposite, tensors))
+
+
+_is_opposite = torch.Tensor.is_neg
+
+
+def _in_memory(tensors: Sequence[Tensor]) -> bool:
+    """As ``readable``, or holds their opposites."""
+    dtype, strided = tensors[0].dtype, torch.strided
     if dtype is not torch.float32 and dtype is not torch.float64:
         return False
     for tensor in tensors:
         kind = type(tensor)
         if kind is not Tensor and kind is not nn.Parameter:
             return False
-        if tensor.dtype is not dtype or not tensor.is_cpu or tensor.layout is not torch.strided:
-            return False
-        # whose memory holds the opposite; the operator of a compiled program resolves it
-        if not torch.compiler.is_compiling() and tensor.is_neg():
+        if tensor.dtype is not dtype or not tensor.is_cpu or tensor.layout is not strided:
             return False
     return True
 
 
-def _on_gpu(tensors: tuple[Tensor, ...]) -> bool:
-    """As ``_readable``, in the memory of one GPU, where Triton works."""
+def _on_gpu(tensors: Sequence[Tensor]) -> bool:
+    """As ``readable``, in the memory of one GPU, where Triton works."""
     first = tensors[0]
     return (
         first.is_cuda

@@ -1,10 +1,10 @@
-"""Couplings and masked autoregressions in one kernel each: gather, network, map, scatter."""
+"""Couplings and masked autoregressions in kernels: gather, network, map, scatter; many in a row."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,121 +12,32 @@ from torch import Tensor
 from pushforward.kernels import library
 from pushforward.kernels.dispatch import followed
 from pushforward.kernels.elementwise import differentiable_gradients
-from pushforward.kernels.formula import Formula
-from pushforward.kernels.library import LAYER_CALL, MOST_LAYERS, Layer
+from pushforward.kernels.library import LAYER_CALL, MOST_CHAINED, MOST_LAYERS
+from pushforward.kernels.plan import Plan
 
 __all__ = [
-    "ACTIVATIONS",
-    "MOST_LAYERS",
-    "Plan",
-    "Staircase",
-    "chained_widths",
+    "LayerCall",
     "retrace_layer",
-    "run_layer",
+    "run_layers",
 ]
 
-ACTIVATIONS = ("relu", "tanh", "elu", "silu")
 _BLOCK = 32  # rows that a kernel works on at a time
 _NONE = (0,) * MOST_LAYERS
-
-
-@dataclass(frozen=True)
-class Staircase:
-    """A masked weight: in these orders of rows and columns, row o sees the first ``limit[o]``."""
-
-    limit: Tensor
-    rows: Tensor
-    columns: Tensor
-
-
-class Plan:
-    """What does not change about a layer from call to call.
-
-    Args:
-        formula: its map.
-        features: width of x.
-        seen: features that its network reads.
-        moved: features that its map moves, in the order of the network's outputs.
-        kept: those that stay.
-        context: width of its context.
-        context_first: whether the network reads the context before the features.
-        box_by_feature: whether the map's boxes are those of the features, in their order, or of
-            the moved ones.
-        activation: one of ``ACTIVATIONS``.
-        residual: whether each hidden layer but the first adds to what the one before it summed up.
-        widths: of the network: its inputs, hidden layers and outputs.
-        stairs: for each linear layer how it is masked; empty where none is.
-    """
-
-    def __init__(
-        self,
-        formula: Formula,
-        features: int,
-        *,
-        seen: Tensor,
-        moved: Tensor,
-        kept: Tensor,
-        context: int,
-        context_first: bool,
-        box_by_feature: bool,
-        activation: str,
-        residual: bool,
-        widths: Sequence[int],
-        stairs: Sequence[Staircase] = (),
-    ) -> None:
-        self.formula, self.features, self.context = formula, features, context
-        self.layers = len(widths) - 1
-        self.saved = sum(widths[1:])  # numbers of a row that backward needs
-        self.widths = tuple(widths)
-        # copies, since the kernels read their memory at every call, whoever changes it
-        seen, moved, kept = (index.detach().clone().contiguous() for index in (seen, moved, kept))
-        self._alive = (seen, moved, kept, stairs)
-        self.boxes = features if box_by_feature else len(moved)
-        self.consistent = (
-            widths[0] == len(seen) + context
-            and widths[-1] == len(moved) * formula.width
-            and torch.equal(torch.cat((moved, kept)).sort().values, torch.arange(features))
-            and bool((seen >= 0).all() and (seen < features).all())
-        )
-        fields = Layer(map=formula.fields(None, None))
-        fields.map.box_step = 1
-        fields.features, fields.context = features, context
-        fields.seen, fields.seen_features = len(seen), seen.data_ptr()
-        fields.moved, fields.moved_features = len(moved), moved.data_ptr()
-        fields.kept, fields.kept_features = len(kept), kept.data_ptr()
-        fields.context_first, fields.box_by_feature = context_first, box_by_feature
-        fields.activation, fields.residual = ACTIVATIONS.index(activation), residual
-        fields.layers = self.layers
-        for i in range(self.layers):
-            linear = fields.linear[i]
-            linear.inputs, linear.outputs = widths[i], widths[i + 1]
-            if stairs:
-                linear.limit = stairs[i].limit.data_ptr()
-                linear.rows = stairs[i].rows.data_ptr()
-                linear.columns = stairs[i].columns.data_ptr()
-        self._template = bytes(fields)
-
-    def fields(self) -> Layer:
-        """The structure that the kernels read, for one call."""
-        return Layer.from_buffer_copy(self._template)
-
-
-def chained_widths(weights: Sequence[Tensor]) -> list[int] | None:
-    """Widths of a network from its weights and biases; None if they do not fit each other."""
-    widths = [weights[0].shape[-1]]
-    for weight, bias in zip(weights[::2], weights[1::2], strict=True):
-        if weight.ndim != 2 or weight.shape[1] != widths[-1] or bias.shape != weight.shape[:1]:
-            return None
-        widths.append(weight.shape[0])
-    return widths
-
 
 Plain = Callable[[Tensor, "Tensor | None", Sequence[Tensor]], "tuple[Tensor, Tensor]"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """All of a call that is no differentiable tensor."""
+class LayerCall(NamedTuple):
+    """A layer as it is applied, with all that is no differentiable tensor.
+
+    Attributes:
+        plan: the layer.
+        plain: the same in plain PyTorch, a function of x, context and weights; it is what a second
+            derivative is taken of.
+        low: first constants of the map.
+        high: second constants.
+        inverse: whether it is the inverse. That of an autoregression has no gradient here.
+    """
 
     plan: Plan
     plain: Plain
@@ -135,51 +46,44 @@ class _Call:
     inverse: bool
 
 
-def run_layer(
-    plan: Plan,
-    plain: Plain,
+class _Kept(NamedTuple):
+    """What backward needs of a way forward."""
+
+    states: Tensor | None  # where each layer but the first began, (layers - 1, rows, features)
+    saved: Tensor  # hidden layers and parameters of all layers
+
+
+def run_layers(
+    calls: Sequence[LayerCall],
     x: Tensor,
     context: Tensor | None,
     weights: Sequence[Tensor],
-    low: Tensor | None,
-    high: Tensor | None,
-    *,
-    inverse: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """A whole layer: z and logdet.
+    """Layers one after the other: z and the sum of their logdets.
 
     Args:
-        plan: the layer.
-        plain: the same in plain PyTorch, a function of x, context and weights; it is what a second
-            derivative is taken of.
+        calls: the layers, in the order in which they are applied.
         x: ``(*batch, features)``.
         context: ``(*batch, context)`` or None.
-        weights: weight and bias of each linear layer in turn.
-        low: first constants of the map.
-        high: second constants.
-        inverse: whether it is the inverse. That of an autoregression has no gradient here.
+        weights: weight and bias of each linear layer in turn, of all layers.
     """
-    call = _Call(plan, plain, low, high, inverse)
+    while len(calls) > MOST_CHAINED:
+        used = sum(call.plan.tensors for call in calls[:MOST_CHAINED])
+        x, logdet = run_layers(calls[:MOST_CHAINED], x, context, weights[:used])
+        z, rest = run_layers(calls[MOST_CHAINED:], x, context, weights[used:])
+        return z, logdet + rest
     if torch.is_grad_enabled() and (
         x.requires_grad
         or any(weight.requires_grad for weight in weights)
         or (context is not None and context.requires_grad)
     ):
-        return _Layer.apply(call, None, x, context, *weights)  # type: ignore[no-any-return, no-untyped-call]
-    z, logdet, _ = _forward(call, x, context, weights, keep=False)
+        return _Layers.apply(calls, None, x, context, *weights)  # type: ignore[no-any-return, no-untyped-call]
+    z, logdet, _ = _forward(calls, x, context, weights, keep=False)
     return z, logdet
 
 
 def retrace_layer(
-    plan: Plan,
-    plain: Plain,
-    end: Tensor,
-    context: Tensor | None,
-    weights: Sequence[Tensor],
-    low: Tensor | None,
-    high: Tensor | None,
-    *,
-    inverse: bool = False,
+    call: LayerCall, end: Tensor, context: Tensor | None, weights: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Where a layer began, to be differentiated in; and its end and logdet with their history.
 
@@ -187,21 +91,16 @@ def retrace_layer(
     gradients of the layer itself, which is not computed again.
 
     Args:
-        plan: the layer.
-        plain: the same in plain PyTorch.
+        call: the layer.
         end: where it ended.
         context: ``(*batch, context)`` or None.
         weights: weight and bias of each linear layer in turn.
-        low: first constants of the map.
-        high: second constants.
-        inverse: which direction it was.
     """
-    back = _Call(plan, plain, low, high, not inverse)
-    start, logdet, saved = _forward(back, end, context, weights, keep=True)
+    back = call._replace(inverse=not call.inverse)
+    start, logdet, kept = _forward([back], end, context, weights, keep=True)
     start.requires_grad_()
-    known = (end.detach(), -logdet, saved)
-    call = _Call(plan, plain, low, high, inverse)
-    return start, *_Layer.apply(call, known, start, context, *weights)  # type: ignore[no-untyped-call]
+    known = (end.detach(), -logdet, kept)
+    return start, *_Layers.apply([call], known, start, context, *weights)  # type: ignore[no-untyped-call]
 
 
 def _rows(x: Tensor) -> Tensor:
@@ -223,88 +122,140 @@ def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
-def _padded(addresses: list[int]) -> list[int]:
-    return addresses + [0] * (MOST_LAYERS - len(addresses))
+def _addresses(tensors: Sequence[Tensor]) -> list[int]:
+    """Of weights, and of biases, of one layer, as many as there may be."""
+    found = [tensor.data_ptr() for tensor in tensors]
+    factors, added = found[::2], found[1::2]
+    return [*factors, *_NONE[len(factors) :], *added, *_NONE[len(added) :]]
+
+
+def _each(calls: Sequence[LayerCall], tensors: Sequence[Tensor]) -> list[list[int]]:
+    """Addresses of weights and biases for each layer."""
+    ends = accumulate((call.plan.tensors for call in calls), initial=0)
+    return [_addresses(tensors[begin:end]) for begin, end in pairwise(ends)]
+
+
+def _places(first: int, last: int, states: Tensor | None, step: int, count: int) -> list[int]:
+    """Where the states before and behind ``count`` layers lie; all in the last one if none is kept.
+
+    ``step`` is the length of a state in bytes.
+    """
+    if states is None:
+        return [first, *[last] * count]
+    begin = states.data_ptr()
+    return [first, *(begin + i * step for i in range(count - 1)), last]
+
+
+def _saved_places(calls: Sequence[LayerCall], saved: Tensor, blocks: int) -> Iterable[int]:
+    """Where what each layer saves begins."""
+    size = blocks * _BLOCK * saved.element_size()
+    return accumulate((size * call.plan.saved for call in calls[:-1]), initial=saved.data_ptr())
 
 
 def _forward(
-    call: _Call, x: Tensor, context: Tensor | None, weights: Sequence[Tensor], keep: bool
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    plan, flat = call.plan, _rows(x)
+    calls: Sequence[LayerCall],
+    x: Tensor,
+    context: Tensor | None,
+    weights: Sequence[Tensor],
+    keep: bool,
+) -> tuple[Tensor, Tensor, _Kept | None]:
+    flat, count = _rows(x), len(calls)
     rows = flat.shape[0]
     z, logdet = flat.new_empty(x.shape), flat.new_empty(x.shape[:-1])
-    blocks = -(-rows // _BLOCK)
-    saved = flat.new_empty(blocks * _BLOCK * plan.saved) if keep else None
-    held, address, step = _of_context(context)
-    fields = plan.fields()
-    LAYER_CALL.pack_into(
-        fields,
-        0,
-        rows,
-        flat.data_ptr(),
-        z.data_ptr(),
-        logdet.data_ptr(),
-        address,
-        step,
-        _address(call.low),
-        _address(call.high),
-        _address(saved),
-        *(0, 0, 0, 0),
-        call.inverse,
-        library.threads(),
-        *_padded([w.data_ptr() for w in weights[::2]]),
-        *_padded([w.data_ptr() for w in weights[1::2]]),
-        *_NONE,
-        *_NONE,
-    )
-    _check(library.LIBRARY.pushforward_layer(fields, x.dtype is torch.float64))  # type: ignore[union-attr]
+    kept, saved = None, [0] * count
+    if keep:
+        blocks = -(-rows // _BLOCK)
+        states = flat.new_empty((count - 1, *flat.shape)) if count > 1 else None
+        numbers = blocks * _BLOCK * sum(call.plan.saved for call in calls)
+        kept = _Kept(states, flat.new_empty(numbers))
+        saved = list(_saved_places(calls, kept.saved, blocks))
+    step = flat.numel() * flat.element_size()
+    places = _places(flat.data_ptr(), z.data_ptr(), kept and kept.states, step, count)
+    held, *of_context = _of_context(context)
+    end, threads = logdet.data_ptr(), library.threads()
+    packed = []
+    for i, (call, addresses) in enumerate(zip(calls, _each(calls, weights), strict=True)):
+        packed.append(
+            LAYER_CALL.pack(
+                rows,
+                places[i],
+                places[i + 1],
+                end,
+                *of_context,
+                _address(call.low),
+                _address(call.high),
+                saved[i],
+                *(0, 0, 0, 0),
+                call.inverse,
+                i > 0,
+                threads,
+                *addresses,
+                *_NONE,
+                *_NONE,
+            )
+        )
+        packed.append(call.plan.tail)
+    run = library.LIBRARY.pushforward_layers  # type: ignore[union-attr]
+    _check(run(b"".join(packed), count, x.dtype is torch.float64))
     del held
-    return z, logdet, saved
+    return z, logdet, kept
 
 
 def _backward(
-    call: _Call,
+    calls: Sequence[LayerCall],
     x: Tensor,
     context: Tensor | None,
     weights: Sequence[Tensor],
     z: Tensor,
-    saved: Tensor,
+    kept: _Kept,
     grad_z: Tensor,
     grad_logdet: Tensor,
     wants: Sequence[bool],
 ) -> list[Tensor | None]:
     """Gradients of x, context and weights, those that are wanted."""
-    flat, out = _rows(x), _rows(z)
+    flat, out, count = _rows(x), _rows(z), len(calls)
     grad_z, grad_logdet = _rows(grad_z.resolve_neg()), grad_logdet.resolve_neg().contiguous()
-    held, address, step = _of_context(context)
     grad_x = flat.new_empty(x.shape) if wants[0] else None
     grad_context = flat.new_empty(context.shape) if context is not None and wants[1] else None
     grads = [torch.empty_like(w) for w in weights]
-    fields = call.plan.fields()
-    LAYER_CALL.pack_into(
-        fields,
-        0,
-        flat.shape[0],
-        flat.data_ptr(),
-        out.data_ptr(),
-        0,
-        address,
-        step,
-        _address(call.low),
-        _address(call.high),
-        saved.data_ptr(),
-        grad_z.data_ptr(),
-        grad_logdet.data_ptr(),
-        _address(grad_x),
-        _address(grad_context),
-        call.inverse,
-        library.threads(),
-        *_padded([w.data_ptr() for w in weights[::2]]),
-        *_padded([w.data_ptr() for w in weights[1::2]]),
-        *_padded([g.data_ptr() for g in grads[::2]]),
-        *_padded([g.data_ptr() for g in grads[1::2]]),
-    )
-    _check(library.LIBRARY.pushforward_layer_backward(fields, x.dtype is torch.float64))  # type: ignore[union-attr]
+    # Gradients of the states between layers are written and read in two places in turn.
+    between = flat.new_empty((2, *flat.shape)) if count > 1 else None
+    step = flat.numel() * flat.element_size()
+    turns = [_address(between) + i % 2 * step for i in range(count - 1)]
+    grad_places = [_address(grad_x), *turns, grad_z.data_ptr()]
+    places = _places(flat.data_ptr(), out.data_ptr(), kept.states, step, count)
+    saved = list(_saved_places(calls, kept.saved, -(-flat.shape[0] // _BLOCK)))
+    held, *of_context = _of_context(context)
+    threads = library.threads()
+    # that of the context is written by the last layer that has one, and then added to
+    writes = max((i for i, call in enumerate(calls) if call.plan.context), default=0)
+    packed = []
+    every = zip(calls, _each(calls, weights), _each(calls, grads), strict=True)
+    for i, (call, addresses, results) in enumerate(every):
+        packed.append(
+            LAYER_CALL.pack(
+                flat.shape[0],
+                places[i],
+                places[i + 1],
+                0,
+                *of_context,
+                _address(call.low),
+                _address(call.high),
+                saved[i],
+                grad_places[i + 1],
+                grad_logdet.data_ptr(),
+                grad_places[i],
+                _address(grad_context) if call.plan.context else 0,
+                call.inverse,
+                i < writes,
+                threads,
+                *addresses,
+                *results,
+            )
+        )
+        packed.append(call.plan.tail)
+    run = library.LIBRARY.pushforward_layers_backward  # type: ignore[union-attr]
+    _check(run(b"".join(packed), count, x.dtype is torch.float64))
     del held
     return [grad_x, grad_context, *grads]
 
@@ -314,46 +265,58 @@ def _check(status: int) -> None:
         raise MemoryError("pushforward's kernels found no memory for their intermediate results.")
 
 
-class _Layer(torch.autograd.Function):
-    """A layer whose gradients a kernel finds, and whose second derivatives its definition gives."""
+class _Layers(torch.autograd.Function):
+    """Layers whose gradients a kernel finds, and whose second derivatives definitions give."""
 
     @staticmethod
     def forward(
-        ctx: Any, call: _Call, known: Any, x: Tensor, context: Tensor | None, *weights: Tensor
+        ctx: Any,
+        calls: Sequence[LayerCall],
+        known: Any,
+        x: Tensor,
+        context: Tensor | None,
+        *weights: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        z, logdet, saved = known or _forward(call, x, context, weights, keep=True)
-        ctx.call = call
+        z, logdet, kept = known or _forward(calls, x, context, weights, keep=True)
+        ctx.calls = calls
         # the constants, too, so that whoever changes them before backward is told
-        constants = (call.low, call.high)
-        ctx.save_for_backward(x, context, saved, z if call.inverse else None, *constants, *weights)
+        constants = [one for call in calls for one in (call.low, call.high)]
+        last = z if calls[-1].inverse else None
+        ctx.save_for_backward(x, context, last, *kept, *weights, *constants)
         return z, logdet
 
     @staticmethod
     def backward(ctx: Any, grad_z: Tensor, grad_logdet: Tensor) -> Any:
-        x, context, saved, z, _, _, *weights = ctx.saved_tensors
+        calls = ctx.calls
+        x, context, z, states, saved, *weights = ctx.saved_tensors
+        del weights[-2 * len(calls) :]
         wants = ctx.needs_input_grad[2:]
         if torch.is_grad_enabled() or not followed(grad_z, grad_logdet):
             inputs = [x, context, *weights]
-            return None, None, *_by_definition(ctx.call, inputs, wants, grad_z, grad_logdet)
+            return None, None, *_by_definition(calls, inputs, wants, grad_z, grad_logdet)
         z = x if z is None else z
-        grads = _backward(ctx.call, x, context, weights, z, saved, grad_z, grad_logdet, wants)
+        kept = _Kept(states, saved)
+        grads = _backward(calls, x, context, weights, z, kept, grad_z, grad_logdet, wants)
         return None, None, *(g if want else None for g, want in zip(grads, wants, strict=True))
 
 
 def _by_definition(
-    call: _Call,
+    calls: Sequence[LayerCall],
     inputs: Sequence[Any],
     wants: Sequence[bool],
     grad_z: Tensor,
     grad_logdet: Tensor,
 ) -> list[Tensor | None]:
     """Gradients that can be differentiated again."""
-    found = iter(
-        differentiable_gradients(
-            lambda x, context, *weights: call.plain(x, context, weights),
-            inputs,
-            wants,
-            (grad_z, grad_logdet),
-        )
-    )
+
+    def in_turn(x: Tensor, context: Tensor | None, *weights: Tensor) -> tuple[Tensor, Tensor]:
+        total, rest = None, list(weights)
+        for call in calls:
+            own, rest = rest[: call.plan.tensors], rest[call.plan.tensors :]
+            x, logdet = call.plain(x, context if call.plan.context else None, own)
+            total = logdet if total is None else total + logdet
+        assert total is not None
+        return x, total
+
+    found = iter(differentiable_gradients(in_turn, inputs, wants, (grad_z, grad_logdet)))
     return [next(found) if want else None for want in wants]

@@ -6,7 +6,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterator
-from ctypes import CDLL, POINTER, Structure, c_char_p, c_double, c_int64, c_void_p
+from ctypes import CDLL, Structure, c_char_p, c_double, c_int64, c_void_p
 from pathlib import Path
 from struct import Struct
 from typing import Any
@@ -17,6 +17,7 @@ __all__ = [
     "ELEMENTWISE_CALL",
     "LAYER_CALL",
     "LIBRARY",
+    "MOST_CHAINED",
     "MOST_LAYERS",
     "Elementwise",
     "Layer",
@@ -29,8 +30,9 @@ __all__ = [
     "threads",
 ]
 
-_VERSION = 1  # of the structures below, which are those of csrc/types.h
+_VERSION = 2  # of the structures below, which are those of csrc/types.h
 MOST_LAYERS = 8
+MOST_CHAINED = 64
 _SWITCH = "PUSHFORWARD_KERNELS"  # 0 switches the kernels off; a path is another library's
 _TARGET = "PUSHFORWARD_KERNELS_TARGET"  # plain, avx2 or avx512 in the place of the best there is
 
@@ -102,7 +104,7 @@ class Linear(Structure):
 _ALL = c_void_p * MOST_LAYERS
 
 # What changes from call to call, in the order in which LAYER_CALL packs it.
-LAYER_CALL = Struct(f"@{15 + 4 * MOST_LAYERS}q")
+LAYER_CALL = Struct(f"@{16 + 4 * MOST_LAYERS}q")
 
 
 class Layer(Structure):
@@ -123,11 +125,13 @@ class Layer(Structure):
         ("grad_x", c_void_p),
         ("grad_context", c_void_p),
         ("inverse", c_int64),
+        ("adds", c_int64),
         ("threads", c_int64),
         ("weight", _ALL),
         ("bias", _ALL),
         ("grad_weight", _ALL),
         ("grad_bias", _ALL),
+        ("kind", c_int64),
         ("map", MapFields),
         ("features", c_int64),
         ("seen", c_int64),
@@ -255,10 +259,10 @@ def _own_sizes() -> tuple[int, int]:
 
 def _declare(lib: CDLL) -> None:
     """What the functions take, so that ctypes need not guess at every call."""
-    # the smaller structure comes packed, as bytes
-    for name, kind in (("elementwise", c_char_p), ("layer", POINTER(Layer))):
+    # structures come packed, as bytes; layers are counted
+    for name, more in (("elementwise", []), ("layers", [c_int64])):
         for function in (f"pushforward_{name}", f"pushforward_{name}_backward"):
-            getattr(lib, function).argtypes = [kind, c_int64]
+            getattr(lib, function).argtypes = [c_char_p, *more, c_int64]
             getattr(lib, function).restype = c_int64
     for name in ("version", "sizes", "choose"):
         getattr(lib, f"pushforward_{name}").restype = c_int64
@@ -266,7 +270,7 @@ def _declare(lib: CDLL) -> None:
     lib.pushforward_sizes.argtypes = lib.pushforward_choose.argtypes = [c_int64]
     lib.pushforward_target.argtypes = [c_int64]
     lib.pushforward_target.restype = c_char_p
-    lib.pushforward_threads.argtypes = [c_void_p] * 3
+    lib.pushforward_threads.argtypes = [c_void_p] * 4
     lib.pushforward_threads.restype = None
 
 
@@ -287,6 +291,7 @@ def _share_threads(lib: CDLL) -> None:
             runtime = ctypes.CDLL(path)
             functions: list[Any] = [
                 runtime.GOMP_parallel,
+                runtime.GOMP_barrier,
                 runtime.omp_get_thread_num,
                 runtime.omp_get_num_threads,
             ]

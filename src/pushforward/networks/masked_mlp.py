@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pushforward.kernels.layer import Staircase
+from pushforward.kernels.plan import Staircase
 from pushforward.networks.mlp import ACTIVATIONS, check_network, linear_tensors
 from pushforward.numerics.dependence import dependence, levels
 from pushforward.spec import Part

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +12,8 @@ from torch.nn import functional
 from torch.nn.modules.module import _has_any_global_hook
 
 from pushforward.errors import ArgumentError
-from pushforward.kernels.layer import ACTIVATIONS as KERNEL_ACTIVATIONS
-from pushforward.kernels.layer import MOST_LAYERS
+from pushforward.kernels.plan import ACTIVATIONS as KERNEL_ACTIVATIONS
+from pushforward.kernels.plan import MOST_LAYERS
 from pushforward.spec import Part
 
 __all__ = ["ACTIVATIONS", "MLP", "altered", "linear_tensors"]
@@ -112,16 +113,16 @@ def linear_tensors(
         return None
     if dropout or _has_any_global_hook() or altered(network):  # type: ignore[no-untyped-call]
         return None
-    found: list[Tensor] = []
+    found: list[Any] = []
     for layer in layers:
         if type(layer) is not nn.Linear or altered(layer):
             return None
-        for name in ("weight", "bias"):
-            tensor = layer._parameters.get(name)
-            if tensor is None or not tensor.is_contiguous():
-                return None
-            found.append(tensor)
-    return found if len(set(map(id, found))) == len(found) else None  # layers may share them
+        own = layer._parameters
+        found += own.get("weight"), own.get("bias")
+    for tensor in found:
+        if tensor is None or not tensor.is_contiguous():
+            return None
+    return found if len({id(tensor) for tensor in found}) == len(found) else None  # may be shared
 
 
 def altered(module: nn.Module) -> bool:

@@ -18,6 +18,8 @@ from pushforward.transforms.domains.together import carried
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pushforward.transforms.fused import Prepared
+
 __all__ = ["EXACTNESS", "Retraced", "Transform", "current_generator", "drawing_from", "weakest"]
 
 T = TypeVar("T", bound="Transform")
@@ -118,6 +120,13 @@ class Transform(Part, nn.Module):
 
     @abc.abstractmethod
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]: ...
+
+    def _in_a_row(self, method: str, x: Tensor, context: Tensor | None) -> Prepared | None:
+        """``_forward`` or ``_inverse`` for a kernel that computes many steps in a row, if it can.
+
+        What x is read for, such as its type and its shape, holds for all steps of the row.
+        """
+        return None
 
     def _retraced(self, method: str, end: Tensor, context: Tensor | None) -> Retraced:
         """Find what ``_forward`` or ``_inverse`` began with from its end, and take it again.

@@ -14,8 +14,9 @@ from pushforward.numerics.dependence import chained, turned
 from pushforward.numerics.subset import some_of
 from pushforward.transforms.base import Transform, weakest
 from pushforward.transforms.domains import Domain, Everywhere
+from pushforward.transforms.in_turn import in_turn
 from pushforward.transforms.misfits import back_through, refuse_misfits, through
-from pushforward.transforms.recompute import in_turn, recomputed
+from pushforward.transforms.recompute import recomputed
 from pushforward.transforms.replay import Step
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from pushforward.transforms.in_turn import in_turn
 from pushforward.transforms.replay import Chance, Pass, Step, autocast_of
 
-__all__ = ["in_turn", "recomputed"]
+__all__ = ["recomputed"]
 
 _KEPT = 16  # states that are kept at most, however many steps there are
 # How far, in roundings of numbers of their size, states found on the way back may be from those
@@ -23,15 +24,6 @@ _TRACERS = {"FakeTensorMode", "FunctionalTensorMode", "ProxyTorchDispatchMode"}
 _START, _CONTEXT = -1, -2  # their places among the gradients of the parameters
 
 Found = dict[int, Tensor]  # gradients by their places
-
-
-def in_turn(steps: Sequence[Step], x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Take steps one after the other: where they end, and the sum of their logdets."""
-    x, total = steps[0].take(x, context)
-    for step in steps[1:]:
-        x, logdet = step.take(x, context)
-        total = total + logdet
-    return x, total
 
 
 def recomputed(steps: Sequence[Step], x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:

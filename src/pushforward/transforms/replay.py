@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from pushforward.transforms.base import Transform, current_generator, drawing_from
+from pushforward.transforms.fused import Prepared
 
 __all__ = ["Chance", "Pass", "Step", "autocast_of"]
 
@@ -25,6 +26,11 @@ class Step(NamedTuple):
         """Apply it."""
         given = context if self.transform.context else None
         return getattr(self.transform, self.method)(x, given)  # type: ignore[no-any-return]
+
+    def in_a_row(self, x: Tensor, context: Tensor | None) -> Prepared | None:
+        """What a kernel needs to apply it among others, if it can."""
+        given = context if self.transform.context else None
+        return self.transform._in_a_row(self.method, x, given)
 
     @property
     def turns_back(self) -> bool:

@@ -13,10 +13,11 @@
 #include "matrix.h"
 #include "layer.h"
 #include "layer_backward.h"
+#include "triangles.h"
 #include "layer_run.h"
 
 static const functions_t FN(functions) = {
-    FN(elementwise_run), FN(elementwise_backward_run), FN(layer_run), FN(layer_backward_run)};
+    FN(elementwise_run), FN(elementwise_backward_run), FN(layers_run), FN(layers_backward_run)};
 
 #undef FN
 #undef LANES
@@ -26,4 +27,5 @@ static const functions_t FN(functions) = {
 #undef REAL_TINY
 #undef FAR_OUT
 #undef EACH_ROW
+#undef TOGETHER
 #undef MIXTURE_BOUND

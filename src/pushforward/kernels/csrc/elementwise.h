@@ -16,9 +16,9 @@ static void FN(gather_raw)(const elementwise_t *e, int64_t row, int64_t feature,
     for (int64_t v = count; v < BLOCK; v++) raw[p * BLOCK + v] = 0;
 }
 
-static void FN(elementwise_blocks)(void *argument, int64_t first, int64_t last, int64_t thread) {
+static void FN(elementwise_blocks)(void *argument, int64_t first, int64_t last, team_t team) {
   const elementwise_t *e = argument;
-  (void)thread;
+  (void)team;
   REAL x[BLOCK], z[BLOCK], l[BLOCK], raw[MOST_WIDTH * BLOCK];
   for (int64_t block = first; block < last; block++) {
     int64_t row = block * BLOCK, count = e->rows - row < BLOCK ? e->rows - row : BLOCK;
@@ -35,9 +35,9 @@ static void FN(elementwise_blocks)(void *argument, int64_t first, int64_t last, 
 
 /* `x` of the structure is the number on the side of the data, `z` what the direction got. */
 static void FN(elementwise_backward_blocks)(void *argument, int64_t first, int64_t last,
-                                            int64_t thread) {
+                                            team_t team) {
   const elementwise_t *e = argument;
-  (void)thread;
+  (void)team;
   REAL x[BLOCK], given[BLOCK], gz[BLOCK], gl[BLOCK], gx[BLOCK];
   REAL raw[MOST_WIDTH * BLOCK], graw[MOST_WIDTH * BLOCK];
   int64_t width = e->map.width;

@@ -4,6 +4,7 @@
  * The same source is compiled for several kinds of processor, and the best that there is is taken
  * when the library is loaded: one binary runs everywhere. */
 
+#include <math.h>
 #include <stdint.h>
 
 #include "threads.h"
@@ -16,8 +17,8 @@
 typedef struct {
   int (*elementwise)(const elementwise_t *);
   int (*elementwise_backward)(const elementwise_t *);
-  int (*layer)(const layer_t *);
-  int (*layer_backward)(const layer_t *);
+  int (*layers)(const layer_t *, int64_t);
+  int (*layers_backward)(const layer_t *, int64_t);
 } functions_t;
 
 #define TARGET_NAME plain
@@ -101,14 +102,15 @@ static int runs_here(int target) {
 #endif
 
 /* Which version of the structures this library reads. */
-EXPORT int64_t pushforward_version(void) { return 1; }
+EXPORT int64_t pushforward_version(void) { return 2; }
 EXPORT int64_t pushforward_sizes(int64_t which) {
   return which == 0 ? sizeof(elementwise_t) : which == 1 ? sizeof(layer_t) : MOST_TERMS;
 }
 
-/* Takes an OpenMP runtime: GOMP_parallel, omp_get_thread_num, omp_get_num_threads. */
-EXPORT void pushforward_threads(void *begin, void *number, void *count) {
+/* Takes an OpenMP runtime: GOMP_parallel, GOMP_barrier, omp_get_thread_num, omp_get_num_threads. */
+EXPORT void pushforward_threads(void *begin, void *meet, void *number, void *count) {
   *(void **)&begin_threads = begin;
+  *(void **)&meet_threads = meet;
   *(void **)&thread_number = number;
   *(void **)&thread_count = count;
 }
@@ -128,11 +130,12 @@ EXPORT int64_t pushforward_elementwise(const elementwise_t *e, int64_t twice) {
 EXPORT int64_t pushforward_elementwise_backward(const elementwise_t *e, int64_t twice) {
   return (twice ? targets[chosen].twice : targets[chosen].single)->elementwise_backward(e);
 }
-EXPORT int64_t pushforward_layer(const layer_t *l, int64_t twice) {
-  return (twice ? targets[chosen].twice : targets[chosen].single)->layer(l);
+/* Layers in a row, in the order in which they are applied. */
+EXPORT int64_t pushforward_layers(const layer_t *l, int64_t count, int64_t twice) {
+  return (twice ? targets[chosen].twice : targets[chosen].single)->layers(l, count);
 }
-EXPORT int64_t pushforward_layer_backward(const layer_t *l, int64_t twice) {
-  return (twice ? targets[chosen].twice : targets[chosen].single)->layer_backward(l);
+EXPORT int64_t pushforward_layers_backward(const layer_t *l, int64_t count, int64_t twice) {
+  return (twice ? targets[chosen].twice : targets[chosen].single)->layers_backward(l, count);
 }
 
 /* setuptools asks for this symbol on some systems; the library is no module of Python. */

@@ -5,18 +5,26 @@ typedef struct {
   const layer_t *layer;
   map_t map;
   const REAL *weight[MOST_LAYERS], *bias[MOST_LAYERS]; /* as products read them */
-  const int64_t *start[MOST_LAYERS]; /* first output that reads an input, where there are limits */
+  REAL *packed[MOST_LAYERS];       /* weight and bias, where there are limits; and there */
+  int64_t *start[MOST_LAYERS];     /* the first output that reads an input */
   int64_t inputs, hidden, raw, group; /* units of all kinds; features whose maps go together */
   int64_t saved_step;                 /* numbers that forward saves of a block */
   int64_t gradient_step;              /* numbers of all weights' gradients of a thread */
-  REAL *gradients;                    /* those of all threads, */
+  REAL *gradients;                    /* those of all threads */
   int failed;
 } FN(job);
 
 static const linear_t *FN(last_linear)(const layer_t *l) { return &l->linear[l->layers - 1]; }
 
+static int64_t FN(triangles_step)(const layer_t *l);
+
 static void FN(measure)(const layer_t *l, FN(job) *job) {
   job->layer = l;
+  job->failed = 0;
+  if (l->kind == TRIANGLES) {
+    job->gradient_step = FN(triangles_step)(l);
+    return;
+  }
   job->map = l->map;
   job->map.low = l->low;
   job->map.high = l->high;
@@ -97,6 +105,11 @@ static void FN(copy_kept)(const layer_t *l, int64_t block, int64_t count, const 
   }
 }
 
+static void FN(write_logdet)(const layer_t *l, int64_t block, int64_t count, const REAL *logdet) {
+  REAL *to = (REAL *)l->logdet + block * BLOCK;
+  for (int64_t v = 0; v < count; v++) to[v] = l->adds ? to[v] + logdet[v] : logdet[v];
+}
+
 /* Whether forward keeps what the activation was given, rather than what it gave. */
 static int FN(keeps_sums)(const layer_t *l) { return l->activation == SILU || l->residual; }
 
@@ -126,12 +139,10 @@ static const REAL *FN(hidden_layers)(const FN(job) *job, const REAL *in, REAL *k
   return in;
 }
 
-static void FN(layer_blocks)(void *argument, int64_t first, int64_t last, int64_t thread) {
-  FN(job) *job = argument;
+static void FN(layer_blocks)(FN(job) *job, int64_t first, int64_t last) {
   const layer_t *l = job->layer;
   const linear_t *linear = FN(last_linear)(l);
   int64_t width = l->map.width;
-  (void)thread;
   REAL *scratch = scratch_of((job->inputs + 2 * job->hidden + job->group * width) * BLOCK
                              * (int64_t)sizeof(REAL));
   if (!scratch) { job->failed = 1; return; }
@@ -153,17 +164,15 @@ static void FN(layer_blocks)(void *argument, int64_t first, int64_t last, int64_
         FN(move_feature)(job, block, count, j + i, raw + i * width * BLOCK, moved, logdet);
     }
     FN(copy_kept)(l, block, count, l->x, l->z);
-    for (int64_t v = 0; v < count; v++) ((REAL *)l->logdet)[block * BLOCK + v] = logdet[v];
+    FN(write_logdet)(l, block, count, logdet);
   }
 }
 
 /* The inverse of an autoregression: feature by feature, each adding only the hidden units that
  * become known with it. All steps together are one pass through the network. */
-static void FN(sequential_blocks)(void *argument, int64_t first, int64_t last, int64_t thread) {
-  FN(job) *job = argument;
+static void FN(sequential_blocks)(FN(job) *job, int64_t first, int64_t last) {
   const layer_t *l = job->layer;
   int64_t width = l->map.width;
-  (void)thread;
   REAL *scratch = scratch_of((job->inputs + 2 * job->hidden + width) * BLOCK
                              * (int64_t)sizeof(REAL));
   if (!scratch) { job->failed = 1; return; }
@@ -199,6 +208,6 @@ static void FN(sequential_blocks)(void *argument, int64_t first, int64_t last, i
       REAL *to = in + (l->context + j) * BLOCK;
       EACH_ROW to[v] = FN(reach)(moved[v]);
     }
-    for (int64_t v = 0; v < count; v++) ((REAL *)l->logdet)[block * BLOCK + v] = logdet[v];
+    FN(write_logdet)(l, block, count, logdet);
   }
 }

@@ -1,103 +1,156 @@
-/* Weights as products read them: masked and put in order where there are limits. */
+/* Layers in a row, by threads that each keep to their own rows and need not wait for each other. */
 
-typedef struct {
-  FN(job) *job;
-  REAL *weight[MOST_LAYERS], *bias[MOST_LAYERS];
-} FN(packing);
-
-static void FN(pack_rows)(void *argument, int64_t first, int64_t last, int64_t thread) {
-  const FN(packing) *p = argument;
-  const layer_t *l = p->job->layer;
-  int64_t before = 0;
-  (void)thread;
-  for (int64_t i = 0; i < l->layers; before += l->linear[i].outputs, i++) {
+/* Weights as products read them: masked and put in order where there are limits. This thread's share
+ * of the outputs of all linear layers. */
+static void FN(pack_rows)(FN(job) *job, team_t team) {
+  const layer_t *l = job->layer;
+  for (int64_t i = 0; i < l->layers; i++) {
     const linear_t *linear = &l->linear[i];
     int64_t inputs = linear->inputs, outputs = linear->outputs;
-    int64_t begin = first > before ? first - before : 0;
-    int64_t end = last - before < outputs ? last - before : outputs;
-    for (int64_t o = begin; o < end; o++) {
-      int64_t row = linear->rows ? linear->rows[o] : o;
+    if (!linear->limit) continue;
+    int64_t last = outputs * (team.number + 1) / team.count;
+    for (int64_t o = outputs * team.number / team.count; o < last; o++) {
+      int64_t row = linear->rows ? linear->rows[o] : o, seen = linear->limit[o];
       const REAL *from = (const REAL *)l->weight[i] + row * inputs;
-      if (!linear->limit) continue;
-      int64_t seen = linear->limit[o];
-      REAL *to = p->weight[i] + o * inputs;
+      REAL *to = job->packed[i] + o * inputs;
       for (int64_t k = 0; k < seen; k++) to[k] = from[linear->columns ? linear->columns[k] : k];
       for (int64_t k = seen; k < inputs; k++) to[k] = 0;
-      p->bias[i][o] = ((const REAL *)l->bias[i])[row];
+      job->packed[i][outputs * inputs + o] = ((const REAL *)l->bias[i])[row];
+    }
+    int64_t *start = job->start[i];
+    for (int64_t k = 0, o = 0; start && team.number == 0 && k < inputs; k++) {
+      while (o < outputs && linear->limit[o] <= k) o++;
+      start[k] = o;
     }
   }
 }
 
-/* Points a job to weights, packing what needs it into memory of the calling thread; 0 if there is
- * none. `extra` numbers are left free at the end of it, where `job->gradients` then points. */
-static int FN(pack)(FN(job) *job, int backward, int64_t extra) {
+/* Bytes that a layer needs besides what the caller gave: packed weights, gradients of `used`
+ * threads. */
+static int64_t FN(room_of)(const FN(job) *job, int64_t used) {
   const layer_t *l = job->layer;
-  FN(packing) p = {.job = job};
-  int64_t numbers = extra, starts = 0, rows = 0;
+  int64_t numbers = used * job->gradient_step, starts = 0;
+  for (int64_t i = 0; i < l->layers; i++) {
+    const linear_t *linear = &l->linear[i];
+    if (!linear->limit) continue;
+    numbers += linear->outputs * (linear->inputs + 1);
+    starts += used ? linear->inputs : 0;
+  }
+  int64_t bytes = starts * (int64_t)sizeof(int64_t) + numbers * (int64_t)sizeof(REAL);
+  return (bytes + 63) / 64 * 64;
+}
+
+/* Points a job to its weights and to the room that it was given. */
+static void FN(settle)(FN(job) *job, char *room, int backward) {
+  const layer_t *l = job->layer;
+  int64_t *start = (int64_t *)room;
+  for (int64_t i = 0; i < l->layers; i++) {
+    job->start[i] = l->linear[i].limit && backward ? start : 0;
+    if (job->start[i]) start += l->linear[i].inputs;
+  }
+  REAL *next = (REAL *)start;
   for (int64_t i = 0; i < l->layers; i++) {
     const linear_t *linear = &l->linear[i];
     int64_t size = linear->outputs * linear->inputs;
-    numbers += linear->limit ? size + linear->outputs : 0;
-    starts += linear->limit && backward ? linear->inputs : 0;
-    rows += linear->outputs;
-  }
-  char *memory = shared_of(numbers * (int64_t)sizeof(REAL) + starts * (int64_t)sizeof(int64_t));
-  if (!memory) return 0;
-  int64_t *start = (int64_t *)memory;
-  REAL *next = (REAL *)(start + starts);
-  for (int64_t i = 0; i < l->layers; i++) {
-    const linear_t *linear = &l->linear[i];
-    int64_t inputs = linear->inputs, outputs = linear->outputs;
-    job->weight[i] = l->weight[i], job->bias[i] = l->bias[i], job->start[i] = 0;
-    if (linear->limit) {
-      job->weight[i] = p.weight[i] = next, next += outputs * inputs;
-      job->bias[i] = p.bias[i] = next, next += outputs;
-    }
-    if (linear->limit && backward) {
-      int64_t o = 0;
-      job->start[i] = start;
-      for (int64_t k = 0; k < inputs; k++) {
-        while (o < outputs && linear->limit[o] <= k) o++;
-        start[k] = o;
-      }
-      start += inputs;
-    }
+    job->packed[i] = linear->limit ? next : 0;
+    job->weight[i] = linear->limit ? next : l->weight[i];
+    job->bias[i] = linear->limit ? next + size : l->bias[i];
+    if (linear->limit) next += size + linear->outputs;
   }
   job->gradients = next;
-  if (numbers > extra) parallel(FN(pack_rows), &p, rows, threads_for(numbers - extra, l->threads));
-  return 1;
+}
+
+typedef struct {
+  FN(job) jobs[MOST_CHAINED];
+  int64_t count;
+} FN(chain);
+
+static int FN(masked)(const layer_t *l) {
+  return l->kind == NETWORK && l->linear[0].limit != 0;
+}
+
+/* Weights and gradients lie in two rooms that are used in turn, by the layers at which threads meet: a
+ * thread may be one meeting ahead of another, and no more. */
+static void FN(chain_forward)(void *argument, int64_t first, int64_t last, team_t team) {
+  FN(chain) *chain = argument;
+  for (int64_t i = 0; i < chain->count; i++) {
+    FN(job) *job = &chain->jobs[i];
+    if (FN(masked)(job->layer)) {
+      FN(pack_rows)(job, team);
+      meet(team);
+    }
+    if (job->layer->kind == TRIANGLES)
+      FN(triangles_blocks)(job, first, last);
+    else if (job->layer->inverse && FN(masked)(job->layer))
+      FN(sequential_blocks)(job, first, last);
+    else
+      FN(layer_blocks)(job, first, last);
+  }
+}
+
+static void FN(chain_backward)(void *argument, int64_t first, int64_t last, team_t team) {
+  FN(chain) *chain = argument;
+  for (int64_t i = chain->count - 1; i >= 0; i--) {
+    FN(job) *job = &chain->jobs[i];
+    if (FN(masked)(job->layer)) {
+      FN(pack_rows)(job, team);
+      meet(team);
+    }
+    if (job->layer->kind == TRIANGLES) {
+      FN(triangles_backward_blocks)(job, first, last, team.number);
+      meet(team);
+      FN(triangles_gradients)(job, team);
+    } else {
+      FN(layer_backward_blocks)(job, first, last, team.number);
+      meet(team);
+      FN(gradient_rows)(job, team);
+    }
+  }
 }
 
 /* How many threads are worth their while: additions and products of all rows, `passes` times. */
-static int64_t FN(threads_of)(const FN(job) *job, int64_t passes) {
-  const layer_t *l = job->layer;
-  int64_t each = l->moved * l->map.width * 20; /* what the map costs, about */
-  for (int64_t i = 0; i < l->layers; i++) each += 2 * l->linear[i].inputs * l->linear[i].outputs;
-  return threads_for(passes * each / 16 * l->rows, l->threads);
+static int64_t FN(threads_of)(const FN(chain) *chain, int64_t passes) {
+  int64_t each = 0;
+  for (int64_t c = 0; c < chain->count; c++) {
+    const layer_t *l = chain->jobs[c].layer;
+    if (l->kind == TRIANGLES) each += 2 * l->features * l->features;
+    each += l->moved * l->map.width * 20; /* what the map costs, about */
+    for (int64_t i = 0; i < l->layers; i++) each += 2 * l->linear[i].inputs * l->linear[i].outputs;
+  }
+  const layer_t *first = chain->jobs[0].layer;
+  int64_t blocks = (first->rows + BLOCK - 1) / BLOCK;
+  int64_t worth = threads_for(passes * each / 16 * first->rows, first->threads);
+  return worth < blocks ? worth : blocks;
 }
 
-static int FN(layer_run)(const layer_t *l) {
-  FN(job) job = {0};
-  FN(measure)(l, &job);
-  if (!FN(pack)(&job, 0, 0)) return 1;
-  int64_t blocks = (l->rows + BLOCK - 1) / BLOCK;
-  int sequential = l->inverse && l->linear[0].limit != 0;
-  parallel(sequential ? FN(sequential_blocks) : FN(layer_blocks), &job, blocks,
-           FN(threads_of)(&job, 1));
-  return job.failed;
+static int FN(chain_run)(const layer_t *layers, int64_t count, int backward) {
+  FN(chain) chain;
+  int64_t room = 0;
+  int failed = 0;
+  if (count > MOST_CHAINED) return 1;
+  chain.count = count;
+  for (int64_t c = 0; c < count; c++) FN(measure)(&layers[c], &chain.jobs[c]);
+  int64_t used = FN(threads_of)(&chain, backward ? 2 : 1);
+  for (int64_t c = 0; c < count; c++) {
+    int64_t one = FN(room_of)(&chain.jobs[c], backward ? used : 0);
+    room = one > room ? one : room;
+  }
+  char *memory = shared_of(2 * room);
+  if (!memory) return 1;
+  for (int64_t c = 0, meetings = 0; c < count; c++) {
+    FN(settle)(&chain.jobs[c], memory + (meetings & 1) * room, backward);
+    meetings += backward || FN(masked)(&layers[c]); /* forward uses room for masked weights alone */
+  }
+  parallel(backward ? FN(chain_backward) : FN(chain_forward), &chain,
+           (layers[0].rows + BLOCK - 1) / BLOCK, used);
+  for (int64_t c = 0; c < count; c++) failed |= chain.jobs[c].failed;
+  return failed;
 }
 
-static int FN(layer_backward_run)(const layer_t *l) {
-  FN(job) job = {0};
-  FN(measure)(l, &job);
-  int64_t blocks = (l->rows + BLOCK - 1) / BLOCK, rows = 0;
-  int64_t used = FN(threads_of)(&job, 2);
-  if (used > blocks) used = blocks;
-  if (used < 1) used = 1;
-  if (!FN(pack)(&job, 1, used * job.gradient_step)) return 1;
-  int64_t ran = parallel(FN(layer_backward_blocks), &job, blocks, used);
-  FN(total) total = {.job = &job, .used = ran};
-  for (int64_t i = 0; i < l->layers; i++) rows += l->linear[i].outputs;
-  parallel(FN(gradient_rows), &total, rows, threads_for(ran * job.gradient_step, l->threads));
-  return job.failed;
+static int FN(layers_run)(const layer_t *layers, int64_t count) {
+  return FN(chain_run)(layers, count, 0);
+}
+
+static int FN(layers_backward_run)(const layer_t *layers, int64_t count) {
+  return FN(chain_run)(layers, count, 1);
 }

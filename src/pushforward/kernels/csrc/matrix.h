@@ -125,23 +125,32 @@ static void FN(back_product)(const REAL *weight, int64_t inputs, int64_t outputs
   }
 }
 
+/* The two sides of a product of blocks: g [outputs][BLOCK], blocks `step` numbers apart, and turned
+ * [BLOCK][pitch], block after block. */
+typedef struct {
+  const REAL *g, *turned;
+  int64_t step, blocks, pitch;
+} FN(sides);
+
 /* sum[m][k] (+)= sum over rows of g[m][row] turned[row][k], for `tall` outputs and k < width. */
-static ALWAYS void FN(outer_tile)(const int tall, const REAL *g, const REAL *turned, int64_t pitch,
+static ALWAYS void FN(outer_tile)(const int tall, const FN(sides) *of, int64_t first,
                                   int64_t width, int anew, REAL *sum) {
+  int64_t pitch = of->pitch;
   for (int64_t k = 0; k < width; k += PAIR) {
     FN(vector) low[TALL], high[TALL];
 #pragma GCC unroll 6
     for (int m = 0; m < tall; m++) low[m] = high[m] = FN(spread)(0);
-    const REAL *from = turned + k;
-    for (int v = 0; v < BLOCK; v++, from += pitch) {
-      FN(vector) a = FN(load)(from), b = FN(load)(from + LANES);
+    const REAL *from = of->turned + k, *g = of->g + first * BLOCK;
+    for (int64_t block = 0; block < of->blocks; block++, g += of->step)
+      for (int v = 0; v < BLOCK; v++, from += pitch) {
+        FN(vector) a = FN(load)(from), b = FN(load)(from + LANES);
 #pragma GCC unroll 6
-      for (int m = 0; m < tall; m++) {
-        REAL s = g[m * BLOCK + v];
-        low[m] += s * a;
-        high[m] += s * b;
+        for (int m = 0; m < tall; m++) {
+          REAL s = g[m * BLOCK + v];
+          low[m] += s * a;
+          high[m] += s * b;
+        }
       }
-    }
 #pragma GCC unroll 6
     for (int m = 0; m < tall; m++) {
       REAL *to = sum + m * pitch + k; /* added only now: sums of sums round less */
@@ -152,21 +161,20 @@ static ALWAYS void FN(outer_tile)(const int tall, const REAL *g, const REAL *tur
   }
 }
 
-/* What a block adds to the gradient of a weight, or begins it with: g [outputs][BLOCK], turned
- * [BLOCK][pitch], whose pitch is a whole number of tiles; what is beyond `limit` means nothing. */
-static void FN(outer)(const REAL *g, const REAL *turned, int64_t pitch, int64_t inputs,
-                      const int64_t *limit, int64_t outputs, int anew, REAL *sum) {
+/* What blocks add to the gradient of a weight, or begin it with. The pitch is a whole number of
+ * tiles; what is beyond `limit` means nothing. */
+static void FN(outer)(const FN(sides) *of, int64_t inputs, const int64_t *limit, int64_t outputs,
+                      int anew, REAL *sum) {
   for (int64_t o = 0; o < outputs;) {
     int64_t take = FN(share_of)(outputs - o), width = limit ? limit[o + take - 1] : inputs;
-    const REAL *from = g + o * BLOCK;
-    REAL *to = sum + o * pitch;
+    REAL *to = sum + o * of->pitch;
     switch (take) {
-      case 1: FN(outer_tile)(1, from, turned, pitch, width, anew, to); break;
-      case 2: FN(outer_tile)(2, from, turned, pitch, width, anew, to); break;
-      case 3: FN(outer_tile)(3, from, turned, pitch, width, anew, to); break;
-      case 4: FN(outer_tile)(4, from, turned, pitch, width, anew, to); break;
-      case 5: FN(outer_tile)(5, from, turned, pitch, width, anew, to); break;
-      default: FN(outer_tile)(6, from, turned, pitch, width, anew, to); break;
+      case 1: FN(outer_tile)(1, of, o, width, anew, to); break;
+      case 2: FN(outer_tile)(2, of, o, width, anew, to); break;
+      case 3: FN(outer_tile)(3, of, o, width, anew, to); break;
+      case 4: FN(outer_tile)(4, of, o, width, anew, to); break;
+      case 5: FN(outer_tile)(5, of, o, width, anew, to); break;
+      default: FN(outer_tile)(6, of, o, width, anew, to); break;
     }
     o += take;
   }

@@ -6,35 +6,45 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-typedef void (*block_function)(void *argument, int64_t first, int64_t last, int64_t thread);
+/* The threads that work on something together, as one of them sees them. */
+typedef struct {
+  int64_t number, count;
+} team_t;
+
+typedef void (*block_function)(void *argument, int64_t first, int64_t last, team_t team);
 
 static void (*begin_threads)(void (*function)(void *), void *data, unsigned threads, unsigned flags);
+static void (*meet_threads)(void);
 static int (*thread_number)(void);
 static int (*thread_count)(void);
 
 typedef struct {
   block_function function;
   void *argument;
-  int64_t count, ran;
+  int64_t count;
 } work_t;
 
 static void one_thread(void *data) {
   work_t *work = data;
-  int64_t t = thread_number(), n = thread_count();
-  if (t == 0) work->ran = n;
-  work->function(work->argument, work->count * t / n, work->count * (t + 1) / n, t);
+  team_t team = {thread_number(), thread_count()};
+  int64_t t = team.number, n = team.count;
+  work->function(work->argument, work->count * t / n, work->count * (t + 1) / n, team);
 }
 
-/* Calls a function on parts of 0 … count, and returns how many threads took part. */
-static int64_t parallel(block_function function, void *argument, int64_t count, int64_t threads) {
+/* Calls a function on parts of 0 … count. */
+static void parallel(block_function function, void *argument, int64_t count, int64_t threads) {
   if (threads > count) threads = count;
   if (threads <= 1 || !begin_threads) {
-    function(argument, 0, count, 0);
-    return 1;
+    function(argument, 0, count, (team_t){0, 1});
+    return;
   }
-  work_t work = {function, argument, count, 1};
+  work_t work = {function, argument, count};
   begin_threads(one_thread, &work, (unsigned)threads, 0);
-  return work.ran;
+}
+
+/* Waits until all threads of a team are here. */
+static void meet(team_t team) {
+  if (team.count > 1) meet_threads();
 }
 
 /* How many threads to use for so many numbers: waking one takes as long as some ten thousand. */

@@ -55,9 +55,13 @@ typedef struct {
 } linear_t;
 
 #define MOST_LAYERS 8
+#define MOST_CHAINED 64 /* layers in a row */
+
+enum kind { NETWORK = 0, TRIANGLES = 1 };
 
 /* A network that reads some features and a context, and a map that moves features by what it says:
- * a coupling, or a masked autoregression. What changes from call to call comes first. */
+ * a coupling, or a masked autoregression; or a product of triangles (csrc/triangles.h). What changes
+ * from call to call comes first. */
 typedef struct {
   int64_t rows;
   const void *x;                         /* (rows, features), contiguous */
@@ -69,10 +73,12 @@ typedef struct {
   const void *grad_z, *grad_logdet;      /* contiguous; read by backward */
   void *grad_x, *grad_context;           /* written by backward; NULL where nobody asks */
   int64_t inverse;
+  int64_t adds;                          /* whether logdet, or grad_context, is added to what is there */
   int64_t threads;
   const void *weight[MOST_LAYERS], *bias[MOST_LAYERS];   /* (outputs, inputs), (outputs,) */
   void *grad_weight[MOST_LAYERS], *grad_bias[MOST_LAYERS];
   /* and what does not */
+  int64_t kind;
   map_t map;
   int64_t features;
   int64_t seen;                          /* features that the network reads, */

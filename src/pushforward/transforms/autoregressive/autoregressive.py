@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from pushforward.errors import InverseError, ShapeError
-from pushforward.kernels.layer import Plan
+from pushforward.kernels.dispatch import eager
+from pushforward.kernels.plan import NetworkPlan
 from pushforward.maps.base import Map, as_map
 from pushforward.networks.masked_mlp import MaskedMLP
 from pushforward.networks.stepwise import Stepwise
 from pushforward.numerics.conditioning import reach
 from pushforward.numerics.dependence import dependence
 from pushforward.numerics.solvers.triangular import may_sweep, swept
-from pushforward.transforms.fused import Weights, call_with, fused
+from pushforward.transforms.fused import Prepared, Weights, call_with, fused, own, prepared
 from pushforward.transforms.moving import Moving, entered, left
 
 __all__ = ["Autoregressive"]
@@ -116,7 +117,7 @@ class Autoregressive(Moving):
         self.register_buffer("allowed", allowed, persistent=False)
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        found = self._fused(x, context, inverse=False)
+        found = fused(self._prepared(x, context, inverse=False), x, context) if eager() else None
         return self._plain(x, context, False) if found is None else found
 
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -126,13 +127,21 @@ class Autoregressive(Moving):
             or any(p.requires_grad for p in self.network.parameters())
             or (context is not None and context.requires_grad)
         )
-        found = None if wants else self._fused(z, context, inverse=True)
+        found = None
+        if not wants and eager():
+            found = fused(self._prepared(z, context, inverse=True), z, context)
         return self._plain(z, context, True) if found is None else found
 
-    def _fused(
-        self, x: Tensor, context: Tensor | None, inverse: bool
-    ) -> tuple[Tensor, Tensor] | None:
-        return fused(self, x, context, inverse=inverse) if type(self) is Autoregressive else None
+    def _prepared(self, x: Tensor, context: Tensor | None, inverse: bool) -> Prepared | None:
+        if type(self) is not Autoregressive:
+            return None
+        return prepared(self, x, context, inverse=inverse)
+
+    def _in_a_row(self, method: str, x: Tensor, context: Tensor | None) -> Prepared | None:
+        inverse = method == "_inverse"
+        if not own(self, method, _METHODS) or (inverse and torch.is_grad_enabled()):
+            return None
+        return self._prepared(x, context, inverse)
 
     def _plain(
         self, x: Tensor, context: Tensor | None, inverse: bool, weights: Weights | None = None
@@ -189,7 +198,7 @@ class Autoregressive(Moving):
     def _plan_depends_on(self) -> tuple[Tensor, ...]:
         return tuple(b for b in self.network._buffers.values() if b is not None)
 
-    def _plan(self, widths: Sequence[int]) -> Plan | None:
+    def _plan(self, widths: Sequence[int]) -> NetworkPlan | None:
         assert self.map.formula is not None
         stairs = self.network.staircases()
         if stairs is None or any(
@@ -197,7 +206,7 @@ class Autoregressive(Moving):
         ):
             return None
         sequence = self.network.sequence
-        return Plan(
+        return NetworkPlan(
             self.map.formula,
             len(sequence),
             seen=sequence,
@@ -220,6 +229,9 @@ class Autoregressive(Moving):
     def influence(self) -> Tensor:
         """Each feature itself, and those that its parameters depend on."""
         return self.allowed.cpu() | torch.eye(self.event_shape[0], dtype=torch.bool)
+
+
+_METHODS = {"_forward": Autoregressive._forward, "_inverse": Autoregressive._inverse}
 
 
 def _of_some(map: Map, found: tuple[Tensor, Tensor], goal: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.errors import ArgumentError
-from pushforward.kernels.layer import Plan, retrace_layer, run_layer
+from pushforward.kernels.dispatch import eager
+from pushforward.kernels.layer import retrace_layer
+from pushforward.kernels.plan import NetworkPlan
 from pushforward.maps.base import Map, as_map
 from pushforward.networks.given import made_network, shaped_output
 from pushforward.networks.mlp import MLP
@@ -20,7 +22,7 @@ from pushforward.transforms.coupling.keeps import half, shape_of
 from pushforward.transforms.domains import Angles, Box, Domain, Everywhere, PartOf
 from pushforward.transforms.domains.together import groups, row_of, shaped, side_by_side
 from pushforward.transforms.elementwise import Elementwise
-from pushforward.transforms.fused import Weights, call_with, fused
+from pushforward.transforms.fused import Prepared, Weights, call_with, fused, own, prepared
 from pushforward.transforms.moving import domain_of, entered, image_of, left
 
 __all__ = ["Coupling"]
@@ -194,19 +196,24 @@ class Coupling(Transform):
         return self._move(z, context, inverse=True)
 
     def _move(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
-        found = self._by_kernel(x, context, inverse, run_layer)
-        return self._plain(x, context, inverse) if found is None else found
+        flat = x.flatten(-len(self.event_shape))
+        found = fused(self._prepared(flat, context, inverse), flat, context) if eager() else None
+        if found is None:
+            return self._plain(x, context, inverse)
+        return (found[0], found[1]) if flat is x else (found[0].reshape(x.shape), found[1])
 
-    def _by_kernel(self, x: Tensor, context: Tensor | None, inverse: bool, run: Any) -> Any:
-        """The layer in one kernel, where it is no more than a network and a map."""
+    def _prepared(
+        self, x: Tensor, context: Tensor | None, inverse: bool, retraced: bool = False
+    ) -> Prepared | None:
+        """The layer for a kernel, where it is no more than a network and a map."""
         if type(self) is not Coupling or self.kept_step is not None or self._turning:
             return None
-        if len(self.event_shape) == 1:
-            return fused(self, x, context, inverse=inverse, run=run)
-        if run is not run_layer:  # what is differentiated in is flat there
+        return prepared(self, x, context, inverse=inverse, retraced=retraced)
+
+    def _in_a_row(self, method: str, x: Tensor, context: Tensor | None) -> Prepared | None:
+        if len(self.event_shape) > 1 or not own(self, method, _METHODS):
             return None
-        found = fused(self, x.flatten(-len(self.event_shape)), context, inverse=inverse)
-        return found and (found[0].reshape(x.shape), found[1])
+        return self._prepared(x, context, method == "_inverse")
 
     def _plain(
         self, x: Tensor, context: Tensor | None, inverse: bool, weights: Weights | None = None
@@ -225,12 +232,13 @@ class Coupling(Transform):
         return self._join(kept, moved), left(logdet, outside)
 
     def _plan_depends_on(self) -> tuple[Tensor, ...]:
-        return self.kept, self.moved
+        own = self._buffers  # asking the module for them takes longer than the rest
+        return own["kept"], own["moved"]  # type: ignore[return-value]
 
-    def _plan(self, widths: Sequence[int]) -> Plan | None:
+    def _plan(self, widths: Sequence[int]) -> NetworkPlan | None:
         assert isinstance(self.network, MLP)
         assert self.map.formula is not None
-        return Plan(
+        return NetworkPlan(
             self.map.formula,
             len(self.order),
             seen=self.kept,
@@ -253,9 +261,11 @@ class Coupling(Transform):
     def _retraced(self, method: str, end: Tensor, context: Tensor | None) -> Retraced:
         """The network is called once for both ways, since both show it the same."""
         forward = method == "_forward"
-        found = self._by_kernel(end, context, not forward, retrace_layer)
+        found = None
+        if len(self.event_shape) == 1 and eager():  # what is differentiated in is flat in a kernel
+            found = self._prepared(end, context, not forward, retraced=True)
         if found is not None:
-            start, now, logdet = found
+            start, now, logdet = retrace_layer(found.call, end, context, found.weights)
             return Retraced(start, start.detach(), now, logdet)
         again, back = (self.map, self.map.inverse) if forward else (self.map.inverse, self.map)
         kept, moved, _ = self._enter(end)
@@ -342,6 +352,9 @@ class Coupling(Transform):
         if len(self.event_shape) == 1:
             return f"features={self.event_shape[0]}, kept={self.kept.tolist()}"
         return f"features={self.event_shape}, kept={len(self.kept)} of {len(self.order)}"
+
+
+_METHODS = {"_forward": Coupling._forward, "_inverse": Coupling._inverse}
 
 
 def _period(map: Map, given: float | None) -> float:

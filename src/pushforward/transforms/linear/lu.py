@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from pushforward.kernels.dispatch import readable
+from pushforward.kernels.layer import LayerCall
+from pushforward.kernels.plan import TrianglesPlan
 from pushforward.numerics.precision import full_precision
+from pushforward.transforms.fused import Prepared, Weights, own
 from pushforward.transforms.linear.matrix import (
+    OFFSET,
+    SMALLEST,
     Linear,
     apply_matrix,
     positive,
@@ -70,14 +79,50 @@ class LU(Linear):
         return raw["lower"].tril(-1) + one, upper, diagonal
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        raw = self._raw(x, context)
+        return self._multiplied(x, self._raw(x, context))
+
+    def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return self._solved(z, self._raw(z, context))
+
+    def _multiplied(self, x: Tensor, raw: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         lower, upper, diagonal = self._factors(raw)
         with full_precision(x):
             matrix = lower @ upper
         return apply_matrix(x, matrix, raw.get("shift")), spread(diagonal.log().sum(-1), x)
 
-    def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        raw = self._raw(z, context)
+    def _solved(self, z: Tensor, raw: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         lower, upper, diagonal = self._factors(raw)
         x = unshifted(z, raw.get("shift"))
         return solve_upper(upper, solve_lower(lower, x)), spread(-diagonal.log().sum(-1), z)
+
+    def _in_a_row(self, method: str, x: Tensor, context: Tensor | None) -> Prepared | None:
+        if type(self) is not LU or not own(self, method, _METHODS):
+            return None
+        parameters = self._parameters
+        named = [(name, parameters[name]) for name in _IN_TURN if parameters.get(name) is not None]
+        tensors: list[Any] = [tensor for _, tensor in named]
+        (n,) = self.event_shape
+        shapes = {2: (n, n), 1: (n,)}
+        if (
+            len(tensors) < 3
+            or x.numel() == 0
+            or not readable((x, *tensors))
+            or any(not t.is_contiguous() or t.shape != shapes.get(t.ndim) for t in tensors)
+        ):
+            return None
+        inverse = method == "_inverse"
+        apply = self._solved if inverse else self._multiplied
+
+        def plain(x: Tensor, context: Tensor | None, tensors: Weights) -> tuple[Tensor, Tensor]:
+            return apply(x, dict(zip(_IN_TURN, tensors, strict=False)))
+
+        return Prepared(LayerCall(_plan(n, len(tensors) > 3), plain, None, None, inverse), tensors)
+
+
+_IN_TURN = ("lower", "diagonal", "upper", "shift")  # what multiplies, what is added
+_METHODS = {"_forward": LU._forward, "_inverse": LU._inverse}
+
+
+@lru_cache(maxsize=256)
+def _plan(features: int, shift: bool) -> TrianglesPlan:
+    return TrianglesPlan(features, offset=OFFSET, least=SMALLEST, shift=shift)

@@ -17,6 +17,8 @@ from pushforward.numerics.precision import full_precision
 from pushforward.transforms.base import Transform
 
 __all__ = [
+    "OFFSET",
+    "SMALLEST",
     "Linear",
     "apply_matrix",
     "bounded",
@@ -29,8 +31,8 @@ __all__ = [
     "whole",
 ]
 
-_SMALLEST = 1e-3  # of a diagonal, so that the matrix stays invertible
-_OFFSET = math.log(math.expm1(1.0 - _SMALLEST))  # a diagonal is 1 at raw = 0
+SMALLEST = 1e-3  # of a diagonal, so that the matrix stays invertible
+OFFSET = math.log(math.expm1(1.0 - SMALLEST))  # a diagonal is 1 at raw = 0
 
 
 class Linear(Transform):
@@ -75,7 +77,7 @@ def whole(who: str, name: str, value: Any) -> int:
 
 def positive(raw: Tensor) -> Tensor:
     """A positive number, bounded away from zero; 1 at zero."""
-    return functional.softplus(raw + _OFFSET) + _SMALLEST
+    return functional.softplus(raw + OFFSET) + SMALLEST
 
 
 def bounded(raw: Tensor, bound: float) -> Tensor:
