@@ -1,5 +1,6 @@
 """What every test relies on: a seed of its own, and the global state left as it was found."""
 
+import gc
 import sys
 from pathlib import Path
 
@@ -9,6 +10,12 @@ import torch
 ROOT = Path(__file__).parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))  # so that tests can share lists of cases: tests.<room>.cases
+
+
+def pytest_collection_finish():
+    """The tests themselves are no garbage: to look through them each time takes seconds."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,15 @@
 import pytest
 import torch
 
+from pushforward.training.speed import clock
+
 ROW = ("--row", "coupling-train-2")
+
+
+@pytest.fixture(autouse=True)
+def _no_collection(monkeypatch):
+    """Between rounds garbage is collected, which takes long where other tests left much."""
+    monkeypatch.setattr(clock.gc, "collect", lambda: 0)
 
 
 def test_a_row_is_measured_and_shown(typed):

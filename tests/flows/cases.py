@@ -32,6 +32,7 @@ class Case:
             row and feature; None if it begins as something else.
         spread: of the weights that it is tested with; less where a cubic stretches the tails so
             far that a grid over them has cells wider than what is in the middle.
+        points: along each side of the grid over a plane that its density is added up on.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Case:
     double: float = 1e-9
     start: float | None = 1e-4
     spread: float = 0.25
+    points: int = 501
 
 
 def _on_students_t(features: int, context: int) -> Flow:
@@ -104,7 +106,12 @@ CASES = [
     Case("radial", lambda n, c: flows.radial(n, c, layers=2, seed=0)),
     Case("sylvester", lambda n, c: flows.sylvester(n, c, layers=2, seed=0)),
     Case("residual", lambda n, c: flows.residual(n, c, **SMALL), double=1e-8),
-    Case("ffjord", lambda n, c: flows.ffjord(n, c, steps=12, trace="exact", **SMALL), double=1e-6),
+    Case(
+        "ffjord",
+        lambda n, c: flows.ffjord(n, c, steps=12, trace="exact", **SMALL),
+        double=1e-6,
+        points=201,
+    ),
     Case("mixture_nsf", lambda n, c: flows.mixture_nsf(n, c, components=3, **SMALL), start=None),
     Case("heavy_tailed", lambda n, c: flows.heavy_tailed(n, c, **SMALL), start=None),
     # A number far out lies beside the seam, where its sigmoid has few digits left.

@@ -8,6 +8,8 @@ import pushforward as pf
 from pushforward.data.toys import TOYS
 from pushforward.flows import RECIPES
 
+# Steps, and rows that are checked: fewer of flows that solve an equation for every call.
+STEPS, ROWS = {"ffjord": 80}, {"ffjord": 200, "residual": 500}
 GAIN = 0.3  # nats a row above the normal density that most of them start as
 
 
@@ -22,12 +24,12 @@ def test_a_recipe_with_its_defaults_is_fitted_checked_sampled_and_saved(name, mo
     seen, held_out = moons
     start = pf.Flow(pf.transforms.Standardize(2), pf.bases.Normal(2)).fit(seen)
     flow = RECIPES[name].build(2, seed=0)
-    pf.fit(flow, seen, steps=200, progress=False)
+    pf.fit(flow, seen, steps=STEPS.get(name, 200), progress=False)
     with torch.no_grad():
         gained = float((flow.log_prob(held_out) - start.log_prob(held_out)).mean())
     assert gained > GAIN
 
-    report = pf.check(flow, held_out, show=False)
+    report = pf.check(flow, held_out[: ROWS.get(name)], show=False)
     assert report.passed, report
 
     drawn = flow.sample(500, generator=torch.Generator().manual_seed(0))

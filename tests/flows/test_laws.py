@@ -57,7 +57,8 @@ def test_the_density_integrates_to_one_on_a_plane(case):
     flow, c = made(case, 2, 2), one(2)
     low, high = box(flow, c, 2)
     sides = [
-        torch.linspace(float(a), float(b), 501).double() for a, b in zip(low, high, strict=True)
+        torch.linspace(float(a), float(b), case.points).double()
+        for a, b in zip(low, high, strict=True)
     ]
     with torch.no_grad():
         density = flow.log_prob(torch.cartesian_prod(*sides), c).exp()
@@ -87,7 +88,7 @@ def test_samples_follow_the_density_on_a_plane(case):
     flow, c, n = made(case, 2, 2), one(2), 4000
     reference = flow.sample(20_000, c, generator=seeded(9))
     ends = zip(*box(flow, c, 2), strict=True)
-    sides = [torch.linspace(float(a), float(b), 501).double() for a, b in ends]
+    sides = [torch.linspace(float(a), float(b), case.points).double() for a, b in ends]
     inner = []
     for i, side in enumerate(
         sides

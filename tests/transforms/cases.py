@@ -51,6 +51,7 @@ class Case:
             the unit of volume that logdet counts by.
         adaptive: whether its steps depend on the numbers it gets, as those of an adaptive solver:
             it can then neither be compiled in one graph nor be mapped over with vmap.
+        brief: makes the same of fewer steps, to be compiled: every one is a part of the graph.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Case:
     sees_rows: bool = False
     adaptive: bool = False
     tangent: Callable[[Tensor], Tensor] | None = None
+    brief: Callable[[int, int], T.Transform] | None = None
 
     def end(self, direction: str) -> Callable[[Tensor], Tensor]:
         """Where the numbers may be that a direction takes."""
@@ -211,10 +213,10 @@ def _residual(features: int, context: int) -> T.Transform:
     )
 
 
-def _block(features: int, context: int) -> T.Transform:
+def _block(features: int, context: int, hidden: tuple[int, ...] = (6, 4)) -> T.Transform:
     order = [(i + 1) % features for i in range(features)]
     return T.BlockAutoregressive(
-        features, order=order, hidden=(6, 4), context=context, context_hidden=HIDDEN
+        features, order=order, hidden=hidden, context=context, context_hidden=HIDDEN
     )
 
 
@@ -399,7 +401,7 @@ CASES = [
     # before it.
     Case("coupling-of-angles", _coupling_of_angles),
     # What is added before training is at most 0.05; a feature amplifies the rounding of others.
-    Case("block", _block, single=DEEP, start=0.1),
+    Case("block", _block, brief=partial(_block, hidden=(4,)), single=DEEP, start=0.1),
     Case("elementwise-affine", _elementwise(maps.Affine())),
     Case("elementwise-pareto", _elementwise(maps.GeneralizedPareto()), start=None),
     Case("elementwise-spline-linear", _elementwise(_spline()), single=SPLINE),
@@ -459,8 +461,13 @@ CASES = [
         "inverse-coupling-spline", lambda n, c: T.Inverse(_coupling(_spline())(n, c)), single=SPLINE
     ),
     Case("continuous", _continuous(), adaptive=True, **SOLVED),
-    Case("continuous-steps", _continuous(steps=10), **SOLVED),
-    Case("continuous-steps-other-network", _continuous(steps=10, network=SMOOTH), **SOLVED),
+    Case("continuous-steps", _continuous(steps=10), brief=_continuous(steps=1), **SOLVED),
+    Case(
+        "continuous-steps-other-network",
+        _continuous(steps=10, network=SMOOTH),
+        brief=_continuous(steps=1, network=SMOOTH),
+        **SOLVED,
+    ),
     Case("inverse-lu", lambda n, _: T.Inverse(T.LU(n)), conditional=False),
     *SUPPORTS,
 ]
