@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pushforward.kernels import library
-from pushforward.kernels.dispatch import followed, way
+from pushforward.kernels.dispatch import eager, followed, readable, way
 from pushforward.kernels.formula import Formula
 from pushforward.kernels.library import ELEMENTWISE_CALL
 
@@ -51,19 +51,23 @@ def move(
         inverse: whether it is the inverse.
     """
     shape = x.shape
-    fits = (
+    if (
         formula is not None
         and formula.fits
         and raw.shape == (*shape, formula.width)
-        and len(shape) > 0
-        and x.numel() > 0
+        and shape
+        and x.numel()
         and fitting(formula, shape[-1], low, high)
-    )
-    if fits and formula is not None:
-        kind = way(x, raw) if low is None or high is None else way(x, raw, low, high)
-        if kind == "kernel":
+    ):
+        tensors = (x, raw) if low is None or high is None else (x, raw, low, high)
+        if eager() and readable(tensors):  # the usual case: small batches feel each question
             call = _Call(definition, formula, low, high, inverse)
-            return _apply(call, x, raw)
+            if torch.is_grad_enabled() and (x.requires_grad or raw.requires_grad):
+                return _Eager.apply(x, raw, call)  # type: ignore[no-any-return, no-untyped-call]
+            return _forward(call, x, raw)
+        kind = way(*tensors)
+        if kind == "kernel":
+            return _apply(_Call(definition, formula, low, high, inverse), x, raw)
         if kind == "operator":
             from pushforward.kernels.operators import move_operator
 
@@ -93,7 +97,7 @@ def fitting(formula: Formula, boxes: int, low: Tensor | None, high: Tensor | Non
         return True
     if low.requires_grad or high.requires_grad or low.shape != high.shape:
         return False
-    if formula.kind == "rational quadratic" and low.ndim == 0:
+    if low.ndim == 0 and formula.kind == "rational quadratic":
         return not _mapped_over(low, high)
     count = formula.terms if formula.kind == "logistic mixture" else boxes
     if low.shape != (count,) or _mapped_over(low, high):
