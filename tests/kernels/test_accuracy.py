@@ -19,6 +19,7 @@ from torch.testing import assert_close
 from pushforward import kernels
 
 pytestmark = needs_kernels
+SINGLE = torch.float32
 
 
 def results(apply, inputs):
@@ -50,15 +51,18 @@ def error(got: Tensor, truth: Tensor) -> Tensor:
 
 
 def at_most_twice(ours: Tensor, theirs: Tensor) -> None:
-    """In the mean, and of the 99th percentile.
+    """In the mean, and of all but one number in a hundred and, where there are many, in a thousand.
 
     Errors have heavy tails (slopes of a spline go down to 1/1000): of two methods equally good the
     very largest error differs by chance. Below a few roundings the last digit is a matter of luck.
     """
     least = 4 * torch.finfo(torch.float32).eps
     assert float(ours.mean()) <= max(2 * float(theirs.mean()), least)
-    mine, plains = (float(one.flatten().quantile(0.99)) for one in (ours, theirs))
-    assert mine <= max(2 * plains, least)
+    for share in (0.99, 0.999):
+        place = int(share * ours.numel())
+        if ours.numel() - place >= 50:  # errors beyond it
+            mine, plains = (float(e.flatten().kthvalue(place).values) for e in (ours, theirs))
+            assert mine <= max(2 * plains, least)
 
 
 @pytest.mark.parametrize(("case", "direction"), MAPS_AND_DIRECTIONS)
@@ -81,15 +85,15 @@ def test_float64_agrees_on_extreme_numbers(case, direction):
 
 
 @pytest.mark.parametrize(("case", "direction"), MAPS_AND_DIRECTIONS)
-@pytest.mark.parametrize("numbers", ["ordinary", "wide", "extreme"])
+@pytest.mark.parametrize("numbers", ["ordinary", "wide", "widest", "extreme"])
 def test_float32_is_at_most_twice_as_wrong_as_the_plain_path(case, direction, numbers):
     """Against float64, on the very same float32 numbers."""
     single, double = case.build().bind(3), case.build().bind(3).double()
     if numbers == "extreme":
         inputs = extreme_numbers(single, torch.float32)
     else:
-        spread = 0.5 if numbers == "ordinary" else 2.0
-        inputs = plain_numbers(single, 4000, spread, torch.float32)
+        spread = {"ordinary": 0.5, "wide": 2.0, "widest": 5.0}[numbers]
+        inputs = plain_numbers(single, 20_000, spread, torch.float32)
     truth = plain(getattr(double, direction), [t.double() for t in inputs])
     ours = results(getattr(single, direction), inputs)
     theirs = plain(getattr(single, direction), inputs)
@@ -130,23 +134,29 @@ def test_layers_agree_in_float64(case, context, direction):
 
 @pytest.mark.parametrize("case", STEPS, ids=lambda case: case.name)
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
-def test_layers_in_float32_are_at_most_twice_as_wrong(case, direction):
-    """Results and gradients as vectors: the length of the error.
+@pytest.mark.parametrize("spread", [0.1, 0.3])
+def test_layers_in_float32_are_at_most_twice_as_wrong(case, direction, spread):
+    """Each row's results and gradients; of the weights' gradients the length of the error."""
+    single = layer(case, 3, torch.float32, spread)
+    double = layer(case, 3, spread=spread).float().double()
+    ratios = []
+    for seed in range(5):
+        x, c = rows(1000, FEATURES, SINGLE, seed), rows(1000, 3, SINGLE, seed=9 + seed)
+        ours = layer_results(single, x, c, direction)
+        with kernels.disabled():
+            theirs = layer_results(single, x, c, direction)
+            truth = layer_results(double, x.double(), c.double(), direction)
+        for got, other, want in zip(ours[:4], theirs, truth, strict=False):
+            at_most_twice(error(got, want), error(other, want))
+        ratios.append([*map(longer, ours[4:], theirs[4:], truth[4:])])
+    # A spline, nearly vertical in one row, may decide over a sum: not in most draws of the rows.
+    assert float(torch.tensor(ratios).median(0).values.max()) <= 2.0
 
-    Of weights as a trained network has them: with larger ones a single spline, nearly vertical in
-    one row, decides over the length.
-    """
-    single = layer(case, 3, torch.float32, spread=0.1)
-    double = layer(case, 3, spread=0.1).float().double()
-    x, c = rows(500, FEATURES, torch.float32), rows(500, 3, torch.float32, seed=9)
-    ours = layer_results(single, x, c, direction)
-    with kernels.disabled():
-        theirs = layer_results(single, x, c, direction)
-        truth = layer_results(double, x.double(), c.double(), direction)
-    least = 2 * torch.finfo(torch.float32).eps
-    for got, other, want in zip(ours, theirs, truth, strict=True):
-        mine, plains = (float((one.double() - want).norm()) for one in (got, other))
-        assert mine <= max(2 * plains, least * float(want.norm()))
+
+def longer(got: Tensor, other: Tensor, want: Tensor) -> float:
+    """How many times longer the error is than another one, or than a rounding."""
+    mine, plains = (float((one.double() - want).norm()) for one in (got, other))
+    return mine / max(plains, torch.finfo(SINGLE).eps * float(want.norm()), 1e-30)
 
 
 @pytest.mark.parametrize("case", STEPS, ids=lambda case: case.name)

@@ -139,7 +139,7 @@ def test_rows_of_any_length(count, monkeypatch):
 
 
 @pytest.mark.parametrize("place", ["_forward", "_inverse"])
-def test_a_step_whose_method_was_replaced_calls_it(place):
+def test_a_step_whose_direction_was_replaced_calls_it(place):
     made = layer(ROWS[0], 0)
     x = rows(10, FEATURES)
     direction = place[1:]
@@ -165,11 +165,162 @@ def test_a_step_that_derives_from_ours_is_its_own():
     assert_close(made(x), want, atol=1e-10, rtol=1e-10)
 
 
+@pytest.mark.parametrize("name", ["_move", "_plain"])
+def test_a_coupling_one_of_whose_parts_was_replaced_calls_it(name):
+    made = layer(ROWS[0], 0)
+    x = rows(10, FEATURES)
+    before = made(x)[0]
+    plain = getattr(made.transforms[1], name)
+    setattr(made.transforms[1], name, lambda *given: (2.0 * plain(*given)[0], torch.ones(10)))
+    assert bool((made(x)[0] != before).any())
+    same(lambda: made(x))
+
+
+def test_triangles_one_of_whose_parts_was_replaced_call_it():
+    made = layer(ROWS[2], 0)
+    first = made.transforms[0]
+    plain = first._factors
+    first._factors = lambda raw: (plain(raw)[0], 2.0 * plain(raw)[1], 2.0 * plain(raw)[2])
+    same(lambda: made(rows(10, FEATURES)))
+
+
+def same(apply):
+    got = apply()
+    with kernels.disabled():
+        want = apply()
+    assert_close(got, want, atol=1e-10, rtol=1e-10)
+
+
+def test_a_step_of_another_width_is_refused():
+    made = T.Compose(T.LU(3), T.LU(3))
+    for other in (
+        T.LU(4),
+        T.Coupling(4, map=maps.Affine()),
+        T.Autoregressive(4, map=maps.Affine()),
+    ):
+        made.transforms[1] = other
+        for x in (torch.zeros(1, 3), torch.zeros(200, 3)):
+            with pytest.raises((RuntimeError, IndexError, ValueError)):
+                made(x)
+
+
+@pytest.mark.parametrize("name", ["lower", "diagonal", "upper", "shift"])
+def test_triangles_with_a_frozen_tensor(name):
+    """A buffer in the place of a parameter, as pruning and freezing make it."""
+    made = layer(ROWS[1], 0)
+    step = made.transforms[0]
+    frozen = getattr(step, name).detach().clone()
+    delattr(step, name)
+    step.register_buffer(name, frozen)
+    same(lambda: made(rows(10, FEATURES)))
+
+
 def test_triangles_of_wrong_shapes_are_refused():
     made = T.Compose(T.LU(3), T.LU(3))
     made.transforms[1].lower = torch.nn.Parameter(torch.zeros(2, 2))
     with pytest.raises(RuntimeError):
         made(torch.zeros(5, 3))
+
+
+def test_a_shift_that_is_not_used_is_not_used():
+    made = T.Compose(T.LU(3, shift=False), T.LU(3)).double()
+    made.transforms[0].shift = torch.nn.Parameter(torch.ones(3).double())
+    same(lambda: made(rows(5, 3)))
+
+
+def test_gradients_of_a_context_that_few_of_many_steps_read():
+    last = T.Coupling(4, map=maps.Affine(), hidden=(8,), context=3)
+    for parameter in last.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    made = T.Compose(*(T.LU(4) for _ in range(64)), last).double()
+    x, c = rows(50, 4), rows(50, 3).requires_grad_()
+    same(lambda: torch.autograd.grad(sum(t.sum() for t in made(x, c)), c))
+
+
+def test_what_is_not_trained_may_change_before_backward():
+    """Autograd keeps nothing of steps whose weights, and whose data, have no gradient."""
+    made = layer(ROWS[0], 0)
+    made.transforms[0].requires_grad_(False)
+    bias = made.transforms[0].network.last.bias
+    leaves = [*made.transforms[1].parameters(), *made.transforms[2].parameters()]
+
+    def gradients():
+        z, logdet = made(rows(5, FEATURES))
+        bias.add_(1.0)
+        found = torch.autograd.grad(z.sum() + logdet.sum(), leaves)
+        bias.sub_(1.0)
+        return found
+
+    same(gradients)
+
+
+def test_a_first_step_made_in_inference_mode():
+    with torch.inference_mode():
+        first = layer(LAYERS[0], 0).requires_grad_(False)
+    made = T.Compose(first, layer(LAYERS[1], 0))
+    same(lambda: [t.detach() for t in made(rows(5, FEATURES))])
+
+
+def test_a_model_changed_in_inference_mode_is_the_changed_one():
+    keeps = [True, False] * 3, [False, True] * 3
+    with torch.inference_mode():
+        a, b = (T.Coupling(6, map=maps.Affine(), keep=keep, hidden=(8,)) for keep in keeps)
+        for one in (a, b):
+            for parameter in one.parameters():
+                torch.nn.init.normal_(parameter, std=0.5)
+        x = torch.linspace(-1.0, 1.0, 30).reshape(5, 6)
+        a(x)
+        a.load_state_dict(b.state_dict())
+        assert_close(a(x), b(x))
+
+
+@pytest.mark.parametrize("what", ["map", "activation", "network"])
+def test_second_derivatives_of_what_was_replaced_are_refused(what):
+    made = layer(ROWS[0], 0)
+    x = rows(5, FEATURES).requires_grad_()
+    z, _ = made(x)
+    step, other = made.transforms[1], layer(ROWS[0], 0).transforms[1]
+    if what == "map":
+        step.map = maps.Affine(bound=0.1)
+    elif what == "network":
+        step.network = other.network
+    else:
+        step.network.activation = "tanh"
+    with pytest.raises(RuntimeError, match="replaced between forward and backward"):
+        torch.autograd.grad(z.sum(), x, create_graph=True)
+
+
+def test_ends_of_a_box_that_are_trained():
+    made = layer(LAYERS[0], 0)
+    made.map.low = torch.nn.Parameter(made.map.low.clone())
+    same(lambda: torch.autograd.grad(made(rows(20, FEATURES))[0].sum(), made.map.low))
+
+
+def test_a_bias_whose_gradient_is_infinite_has_an_infinite_one():
+    made = T.Coupling(2, map=maps.Additive(), hidden=(4,)).double()
+    up = torch.ones(300, 2).double()
+    up[0] = torch.inf
+    x, bias = rows(300, 2), made.network.last.bias
+    assert bool(torch.autograd.grad(made(x)[0], bias, up)[0].isposinf().all())
+
+
+@pytest.mark.parametrize(("size", "diagonal"), [(0.3, -20.0), (1.0, -3.0), (0.5, -1.0)])
+def test_gradients_of_the_inverse_of_nearly_singular_triangles(size, diagonal):
+    """What undoes one triangle after the other must not be multiplied again: digits would go."""
+    generator = torch.Generator().manual_seed(0)
+    made, double = (T.Compose(T.LU(8)).to(t) for t in (SINGLE, REAL))
+    (step,) = made.transforms
+    with torch.no_grad():
+        step.diagonal.fill_(diagonal)
+        step.upper.normal_(0.0, size, generator=generator)
+        step.lower.normal_(0.0, 0.1, generator=generator)
+    double.load_state_dict(made.state_dict())
+    z = torch.randn(300, 8, generator=generator)
+    ours = together(made, "inverse", z)[2]
+    with kernels.disabled():
+        theirs, truth = together(made, "inverse", z)[2], together(double, "inverse", z.double())[2]
+    wrong, plain = (float((one.double() - truth).norm()) for one in (ours, theirs))
+    assert wrong <= max(2.0 * plain, 2e-6 * float(truth.norm()))
 
 
 @pytest.mark.parametrize("features", [1, 2, 16, 43])

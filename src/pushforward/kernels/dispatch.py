@@ -61,7 +61,7 @@ def way(*tensors: Tensor) -> str:
 
 
 def eager() -> bool:
-    """Whether whole layers may run in one kernel: in plain eager computation alone."""
+    """Whether nothing watches, follows or compiles, so that all kernels may run."""
     return (
         library.LIBRARY is not None
         and not _off
@@ -92,11 +92,18 @@ def _watched() -> bool:
 
 
 def readable(tensors: Sequence[Tensor]) -> bool:
-    """Whether tensors are memory of this process that holds their numbers, all of one type."""
-    return _in_memory(tensors) and not any(map(_is_opposite, tensors))
+    """Whether tensors are memory of this process that holds their numbers, all of one type.
+
+    What was made in inference mode is not, where autograd might keep it for backward.
+    """
+    return (
+        _in_memory(tensors)
+        and not any(map(_is_opposite, tensors))
+        and not (torch.is_grad_enabled() and any(map(_is_inference, tensors)))
+    )
 
 
-_is_opposite = torch.Tensor.is_neg
+_is_opposite, _is_inference = Tensor.is_neg, Tensor.is_inference
 
 
 def _in_memory(tensors: Sequence[Tensor]) -> bool:

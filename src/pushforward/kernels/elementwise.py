@@ -60,12 +60,8 @@ def move(
         and fitting(formula, shape[-1], low, high)
     ):
         tensors = (x, raw) if low is None or high is None else (x, raw, low, high)
-        if eager() and readable(tensors):  # the usual case: small batches feel each question
-            call = _Call(definition, formula, low, high, inverse)
-            if torch.is_grad_enabled() and (x.requires_grad or raw.requires_grad):
-                return _Eager.apply(x, raw, call)  # type: ignore[no-any-return, no-untyped-call]
-            return _forward(call, x, raw)
-        kind = way(*tensors)
+        # the usual case first: small batches feel each question
+        kind = "kernel" if eager() and readable(tensors) else way(*tensors)
         if kind == "kernel":
             return _apply(_Call(definition, formula, low, high, inverse), x, raw)
         if kind == "operator":

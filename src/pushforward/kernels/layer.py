@@ -1,4 +1,4 @@
-"""Couplings and masked autoregressions in kernels: gather, network, map, scatter; many in a row."""
+"""Couplings, masked autoregressions and triangles in kernels; many in a row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from pushforward.kernels import library
 from pushforward.kernels.dispatch import followed
 from pushforward.kernels.elementwise import differentiable_gradients
-from pushforward.kernels.library import LAYER_CALL, MOST_CHAINED, MOST_LAYERS
+from pushforward.kernels.library import LAYER_CALL, MOST_LAYERS
 from pushforward.kernels.plan import Plan
 
 __all__ = [
@@ -62,16 +62,12 @@ def run_layers(
     """Layers one after the other: z and the sum of their logdets.
 
     Args:
-        calls: the layers, in the order in which they are applied.
+        calls: the layers, in the order in which they are applied; at most ``MOST_CHAINED``.
         x: ``(*batch, features)``.
         context: ``(*batch, context)`` or None.
-        weights: weight and bias of each linear layer in turn, of all layers.
+        weights: the parameters of all layers: what multiplies and what is added, in turn.
     """
-    while len(calls) > MOST_CHAINED:
-        used = sum(call.plan.tensors for call in calls[:MOST_CHAINED])
-        x, logdet = run_layers(calls[:MOST_CHAINED], x, context, weights[:used])
-        z, rest = run_layers(calls[MOST_CHAINED:], x, context, weights[used:])
-        return z, logdet + rest
+    context = context if any(call.plan.context for call in calls) else None
     if torch.is_grad_enabled() and (
         x.requires_grad
         or any(weight.requires_grad for weight in weights)
@@ -278,6 +274,7 @@ class _Layers(torch.autograd.Function):
         *weights: Tensor,
     ) -> tuple[Tensor, Tensor]:
         z, logdet, kept = known or _forward(calls, x, context, weights, keep=True)
+        assert kept is not None
         ctx.calls = calls
         # the constants, too, so that whoever changes them before backward is told
         constants = [one for call in calls for one in (call.low, call.high)]

@@ -108,7 +108,7 @@ LAYER_CALL = Struct(f"@{16 + 4 * MOST_LAYERS}q")
 
 
 class Layer(Structure):
-    """``layer_t``: a coupling or a masked autoregression."""
+    """``layer_t``: a coupling, a masked autoregression or a product of triangles."""
 
     _fields_ = (
         ("rows", c_int64),
@@ -249,12 +249,12 @@ def _candidates() -> Iterator[Path]:
         yield path
 
 
-def _sizes(lib: CDLL) -> tuple[int, int]:
-    return lib.pushforward_sizes(0), lib.pushforward_sizes(1)
+def _sizes(lib: CDLL) -> list[int]:
+    return [lib.pushforward_sizes(i) for i in range(3)]
 
 
-def _own_sizes() -> tuple[int, int]:
-    return ctypes.sizeof(Elementwise), ctypes.sizeof(Layer)
+def _own_sizes() -> list[int]:
+    return [ctypes.sizeof(Elementwise), ctypes.sizeof(Layer), MOST_CHAINED]
 
 
 def _declare(lib: CDLL) -> None:

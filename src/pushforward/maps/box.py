@@ -44,7 +44,8 @@ class Boxed(Map):
     def constants(self) -> tuple[Tensor | None, Tensor | None]:
         """The ends of the boxes."""
         own = self._buffers  # asking the module for them takes longer than the rest
-        return own["low"], own["high"]
+        low, high = own.get("low"), own.get("high")
+        return (self.low, self.high) if low is None or high is None else (low, high)
 
     def bind(self: B, features: int) -> B:
         """A copy with a box for each of ``features`` numbers."""

@@ -1,12 +1,12 @@
-"""Layers whose network and map run in one kernel, where that computes just what they say."""
+"""Layers that run in a kernel as wholes, where that computes just what they say."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from operator import is_
 from typing import Any, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -18,7 +18,16 @@ from pushforward.kernels.plan import NetworkPlan, chained_widths
 from pushforward.maps.base import Map
 from pushforward.networks.mlp import altered
 
-__all__ = ["FusedLayer", "Prepared", "Weights", "call_with", "fused", "own", "prepared"]
+__all__ = [
+    "FusedLayer",
+    "Prepared",
+    "Weights",
+    "call_with",
+    "fused",
+    "methods_of",
+    "own",
+    "prepared",
+]
 
 Weights = Sequence[Tensor]
 
@@ -47,7 +56,7 @@ class FusedLayer(Protocol):
 
 
 class Prepared(NamedTuple):
-    """A layer that a kernel can compute, and the weights of its network."""
+    """A layer that a kernel can compute, and its parameters."""
 
     call: LayerCall
     weights: Sequence[Tensor]
@@ -89,14 +98,21 @@ def prepared(
     read = [x, *weights]
     read += [tensor for tensor in (context, low, high) if tensor is not None]
     plan = _plan_of(layer, formula, weights) if readable(read) else None
-    if plan is None or (
-        low is not None and not (low.ndim and fitting(formula, plan.boxes, low, high))
-    ):
+    if plan is None or x.shape[-1] != plan.features:
+        return None
+    if low is not None and not (low.ndim and fitting(formula, plan.boxes, low, high)):
         return None
     event = layer.event_shape
+    facts = (map, network, network.activation, network.residual)
 
     def plain(x: Tensor, context: Tensor | None, weights: Weights) -> tuple[Tensor, Tensor]:
         refuse_others(map, low, high)
+        now: Any = layer.network
+        if (layer.map, now, now.activation, now.residual) != facts:
+            raise RuntimeError(
+                f"{type(layer).__name__}: its map or its network was replaced between forward and "
+                f"backward; write `with pushforward.kernels.disabled():` around both."
+            )
         shaped = x.reshape(*x.shape[:-1], *event)
         z, logdet = layer._plain(shaped, context, inverse, weights)
         return z.flatten(-len(event)), logdet
@@ -104,9 +120,17 @@ def prepared(
     return Prepared(LayerCall(plan, plain, low, high, inverse), weights)
 
 
-def own(layer: Any, method: str, methods: Mapping[str, Any]) -> bool:
-    """Whether a method of a layer is that of its class, and nobody has put another in its place."""
-    return getattr(getattr(layer, method), "__func__", None) is methods[method]
+def methods_of(kind: type, *names: str) -> Mapping[str, Any]:
+    """Methods that a kernel stands for, as its class was written."""
+    return {name: getattr(kind, name) for name in names}
+
+
+def own(layer: Any, methods: Mapping[str, Any]) -> bool:
+    """Whether nobody has put others in the place of these methods."""
+    kind = type(layer)
+    return methods.keys().isdisjoint(layer.__dict__) and all(
+        getattr(kind, name) is method for name, method in methods.items()
+    )
 
 
 def fused(
@@ -128,24 +152,46 @@ def _plan_of(layer: FusedLayer, formula: Formula, weights: Weights) -> NetworkPl
     """The plan of a layer, made again where what it was read off is not the same any more."""
     read = layer._plan_depends_on()
     network: Any = layer.network
-    # tensors made in inference mode do not count their changes: nobody may change them
-    changes = [-1 if tensor.is_inference() else tensor._version for tensor in read]
-    shapes = [tensor.shape for tensor in weights]
-    facts = (formula, network.activation, network.residual, shapes, changes)
+    facts = (formula, network.activation, network.residual, [weight.shape for weight in weights])
     known = _PLANS.get(layer)
-    if known is not None and known.facts == facts and all(map(is_, known.read, read)):
+    if known is not None and known.facts == facts and known.holds(read):
         return known.plan
     widths = chained_widths(weights)
     plan = None if widths is None else layer._plan(widths)
     if plan is not None and not plan.consistent:
         plan = None
-    _PLANS[layer] = _Known(read, facts, plan)
+    _PLANS[layer] = _Known(facts, plan, [_Read(tensor) for tensor in read])
     return plan
 
 
-class _Known(NamedTuple):
-    """A plan, and what it was read off: the tensors themselves, since addresses are used again."""
+class _Read:
+    """A tensor that a plan was read off, as it was."""
 
-    read: tuple[Tensor, ...]
+    def __init__(self, tensor: Tensor) -> None:
+        # the tensor itself, since addresses are used again
+        self.tensor = tensor
+        # what was made in inference mode does not count its changes
+        self.copy = tensor.clone() if tensor.is_inference() else None
+        self.changes = None if tensor.is_inference() else tensor._version
+
+    def same(self, tensor: Tensor) -> bool:
+        """Whether a tensor is this one, unchanged."""
+        if tensor is not self.tensor:
+            return False
+        if self.copy is not None:
+            return torch.equal(tensor, self.copy)
+        return tensor._version == self.changes
+
+
+class _Known(NamedTuple):
+    """A plan, and what it was read off."""
+
     facts: tuple[Any, ...]
     plan: NetworkPlan | None
+    read: list[_Read]
+
+    def holds(self, read: Sequence[Tensor]) -> bool:
+        """Whether it would be read off the same again."""
+        return len(read) == len(self.read) and all(
+            old.same(tensor) for old, tensor in zip(self.read, read, strict=True)
+        )

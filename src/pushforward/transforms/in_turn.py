@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pushforward.kernels.dispatch import eager
 from pushforward.kernels.layer import run_layers
+from pushforward.kernels.library import MOST_CHAINED
 from pushforward.transforms.fused import Prepared
 from pushforward.transforms.replay import Step
 
@@ -22,18 +23,17 @@ _MOST_SAVED = 1 << 24
 def in_turn(steps: Sequence[Step], x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
     """Take steps one after the other: where they end, and the sum of their logdets.
 
-    Layers that kernels know are taken in rows: one call, one operation of autograd and one team of
-    threads for all of them.
+    Steps that kernels know are taken in rows: one call, one operation of autograd and one team of
+    threads for all of a row.
     """
     total: Tensor | None = None
     kernels = eager()
     at = 0
     while at < len(steps):
-        row = _row(steps, at, x, context) if kernels else []
+        row = _row(steps[at : at + MOST_CHAINED], x, context) if kernels else []
         if row:
             weights = [tensor for one in row for tensor in one.weights]
-            some = context if any(one.call.plan.context for one in row) else None
-            x, logdet = run_layers([one.call for one in row], x, some, weights)
+            x, logdet = run_layers([one.call for one in row], x, context, weights)
         else:
             x, logdet = steps[at].take(x, context)
         at += len(row) or 1
@@ -42,17 +42,32 @@ def in_turn(steps: Sequence[Step], x: Tensor, context: Tensor | None) -> tuple[T
     return x, total
 
 
-def _row(steps: Sequence[Step], first: int, x: Tensor, context: Tensor | None) -> list[Prepared]:
-    """The steps from one on that a kernel can take together."""
+def _row(steps: Sequence[Step], x: Tensor, context: Tensor | None) -> list[Prepared]:
+    """The first steps that a kernel can take together.
+
+    With all of them autograd goes along, or with none: what is not trained is not kept for backward.
+    """
     row: list[Prepared] = []
+    graph = torch.is_grad_enabled()
     each = x.shape[:-1].numel() * x.element_size()
-    saved = 0
-    for step in steps[first:]:
+    saved, before = 0, False
+    for step in steps:
         one = step.in_a_row(x, context)
         if one is None:
             break
-        saved += one.call.plan.saved * each if torch.is_grad_enabled() else 0
-        if row and saved > _MOST_SAVED:
+        now = graph and (before or _followed(one, x, context))
+        saved += one.call.plan.saved * each if now else 0
+        if row and (now != before or saved > _MOST_SAVED):
             break
+        before = now
         row.append(one)
     return row
+
+
+def _followed(one: Prepared, x: Tensor, context: Tensor | None) -> bool:
+    """Whether autograd follows a step that takes x."""
+    return (
+        x.requires_grad
+        or any(tensor.requires_grad for tensor in one.weights)
+        or (context is not None and one.call.plan.context > 0 and context.requires_grad)
+    )

@@ -104,7 +104,7 @@ static int runs_here(int target) {
 /* Which version of the structures this library reads. */
 EXPORT int64_t pushforward_version(void) { return 2; }
 EXPORT int64_t pushforward_sizes(int64_t which) {
-  return which == 0 ? sizeof(elementwise_t) : which == 1 ? sizeof(layer_t) : MOST_TERMS;
+  return which == 0 ? sizeof(elementwise_t) : which == 1 ? sizeof(layer_t) : MOST_CHAINED;
 }
 
 /* Takes an OpenMP runtime: GOMP_parallel, GOMP_barrier, omp_get_thread_num, omp_get_num_threads. */

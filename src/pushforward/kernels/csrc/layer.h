@@ -1,12 +1,13 @@
-/* Couplings and masked autoregressions as wholes: gather, network, map, scatter. */
+/* Couplings and masked autoregressions as wholes: gather, network, map, scatter. What all layers
+ * share comes first. */
 
 /* A layer with what is the same for all its blocks. */
 typedef struct {
   const layer_t *layer;
   map_t map;
   const REAL *weight[MOST_LAYERS], *bias[MOST_LAYERS]; /* as products read them */
-  REAL *packed[MOST_LAYERS];       /* weight and bias, where there are limits; and there */
-  int64_t *start[MOST_LAYERS];     /* the first output that reads an input */
+  REAL *packed[MOST_LAYERS];   /* where limits are: room for weight and bias in order, */
+  int64_t *start[MOST_LAYERS]; /* and for each input the first output that reads it */
   int64_t inputs, hidden, raw, group; /* units of all kinds; features whose maps go together */
   int64_t saved_step;                 /* numbers that forward saves of a block */
   int64_t gradient_step;              /* numbers of all weights' gradients of a thread */
@@ -17,6 +18,11 @@ typedef struct {
 static const linear_t *FN(last_linear)(const layer_t *l) { return &l->linear[l->layers - 1]; }
 
 static int64_t FN(triangles_step)(const layer_t *l);
+
+/* Numbers of a linear layer's gradients: the weight's rows; sums for the bias, and what they lost. */
+static int64_t FN(gradients_of)(const linear_t *linear) {
+  return linear->outputs * (FN(pitch_of)(linear->inputs) + 2);
+}
 
 static void FN(measure)(const layer_t *l, FN(job) *job) {
   job->layer = l;
@@ -34,7 +40,7 @@ static void FN(measure)(const layer_t *l, FN(job) *job) {
   for (int64_t i = 0; i < l->layers; i++) {
     const linear_t *linear = &l->linear[i];
     if (i + 1 < l->layers) job->hidden += linear->outputs;
-    job->gradient_step += linear->outputs * (FN(pitch_of)(linear->inputs) + 1);
+    job->gradient_step += FN(gradients_of)(linear);
   }
   job->raw = FN(last_linear)(l)->outputs;
   job->group = l->map.width >= 24 ? 1 : (24 + l->map.width - 1) / l->map.width;

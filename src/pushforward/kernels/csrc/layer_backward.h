@@ -54,6 +54,14 @@ static ALWAYS REAL FN(added_up)(const REAL *g) {
   return half[0];
 }
 
+/* Adds to a sum, and keeps apart what rounding took: many blocks are added up. */
+static ALWAYS void FN(add_exactly)(REAL more, REAL *sum, REAL *lost) {
+  REAL part = more - *lost, total = *sum + part;
+  REAL rest = (total - *sum) - part;
+  *lost = rest - rest == 0 ? rest : (REAL)0; /* of what is not finite nothing is lost */
+  *sum = total;
+}
+
 /* What blocks add to the gradients of one linear layer: g [outputs][BLOCK] and what the layer read,
  * [inputs][BLOCK], blocks that many numbers apart. */
 static void FN(linear_backward)(const linear_t *linear, int64_t blocks, const REAL *g,
@@ -65,9 +73,10 @@ static void FN(linear_backward)(const linear_t *linear, int64_t blocks, const RE
   FN(sides) of = {g, turned, g_step, blocks, pitch};
   FN(outer)(&of, linear->inputs, linear->limit, linear->outputs, anew, sum);
   for (int64_t o = 0; o < linear->outputs; o++) {
-    REAL rows = 0;
-    for (int64_t b = 0; b < blocks; b++) rows += FN(added_up)(g + b * g_step + o * BLOCK);
-    bias[o] = anew ? rows : bias[o] + rows;
+    REAL *lost = bias + linear->outputs + o;
+    if (anew) bias[o] = *lost = 0;
+    for (int64_t b = 0; b < blocks; b++)
+      FN(add_exactly)(FN(added_up)(g + b * g_step + o * BLOCK), &bias[o], lost);
   }
 }
 
@@ -144,7 +153,7 @@ static const REAL *FN(network_backward)(const FN(job) *job, const FN(way_back) *
     int64_t inputs = linear->inputs, wide = back->widest * BLOCK;
     REAL *to = back->buffer[i & 1];
     at -= i > 0 ? inputs : 0;
-    place -= linear->outputs * (FN(pitch_of)(inputs) + 1);
+    place -= FN(gradients_of)(linear);
     FN(linear_backward)(linear, blocks, g, g_step, i == 0 ? back->in : gave + at * BLOCK,
                         i == 0 ? job->inputs * BLOCK : gave_step, anew, back->turned,
                         FN(sum_of)(job, thread, i, place),
@@ -203,6 +212,6 @@ static void FN(gradient_rows)(const FN(job) *job, team_t team) {
       for (int64_t k = 0; k < seen; k++) to[linear->columns ? linear->columns[k] : k] = sum[k];
       for (int64_t k = seen; k < inputs; k++) to[linear->columns ? linear->columns[k] : k] = 0;
     }
-    place += linear->outputs * (pitch + 1);
+    place += FN(gradients_of)(linear);
   }
 }

@@ -1,4 +1,5 @@
-/* Layers in a row, by threads that each keep to their own rows and need not wait for each other. */
+/* Layers in a row, by threads that each keep to their own rows. They meet where they have read or
+ * written something together: masked weights, and gradients. */
 
 /* Weights as products read them: masked and put in order where there are limits. This thread's share
  * of the outputs of all linear layers. */

@@ -286,14 +286,16 @@ static ALWAYS void FN(spline_backward)(const map_t *m, int64_t feature, int inve
     /* of the log-slope by xi */
     REAL log_xi = ((REAL)2 * (d1 * xi - d0 * rest + s * turn)) * ia
                   - (REAL)2 * excess * turn * ib;
-    REAL up = grad_value[v], gl = grad_log[v];
+    REAL up = grad_value[v], gl = grad_log[v], given_up = up;
     REAL along = up - gl * (outside ? (REAL)0 : log_xi / (w * size));
     REAL divisor = slope == 0 ? (REAL)1 : slope;
     REAL back = slope == 0 ? (REAL)0 : along / divisor;
     up = turned == 0 ? up : -back;
     gl = turned == 0 ? gl : -gl;
     REAL gv = outside ? (REAL)0 : up * size, gi = outside ? (REAL)0 : gl;
-    REAL gxi = gv * (w * within) + gi * log_xi;
+    /* of the inverse what the logarithm adds cancels; its rounding would not */
+    REAL along_bin = turned == 0 ? gv * (w * within) + gi * log_xi : -given_up * (size * w);
+    REAL gxi = outside ? (REAL)0 : along_bin;
     REAL flat = h * ib * ib;
     REAL gs = gv * flat * (xi * xi * below - numerator * ((REAL)1 - (REAL)2 * q))
               + gi * ((REAL)2 / s - (REAL)2 * ((REAL)1 - (REAL)2 * q) * ib + (REAL)2 * q * ia);

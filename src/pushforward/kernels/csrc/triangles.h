@@ -69,14 +69,20 @@ static void FN(times_lower)(const FN(triangles) *t, const REAL *y, REAL *z) {
   }
 }
 
-/* y such that L y + shift = z, in its place; then x such that U x = y, in its place. */
-static void FN(solve)(const FN(triangles) *t, REAL *x) {
+/* y such that L y + shift = z, in its place. */
+static void FN(solve_lower)(const FN(triangles) *t, REAL *y) {
   int64_t n = t->layer->features;
   REAL known[BLOCK];
   for (int64_t i = 0; i < n; i++) {
-    FN(product_row)(t->lower + i * n, t->shift ? t->shift + i : 0, i, x, known);
-    EACH_ROW x[i * BLOCK + v] -= known[v];
+    FN(product_row)(t->lower + i * n, t->shift ? t->shift + i : 0, i, y, known);
+    EACH_ROW y[i * BLOCK + v] -= known[v];
   }
+}
+
+/* x such that U x = y, in its place. */
+static void FN(solve_upper)(const FN(triangles) *t, REAL *x) {
+  int64_t n = t->layer->features;
+  REAL known[BLOCK];
   for (int64_t i = n - 1; i >= 0; i--) {
     const REAL *row = t->upper + i * n;
     FN(product_row)(row + i + 1, 0, n - i - 1, x + (i + 1) * BLOCK, known);
@@ -94,7 +100,8 @@ static void FN(triangles_blocks)(FN(job) *job, int64_t first, int64_t last) {
     int64_t count = FN(rows_in)(l, block);
     FN(read_block)(l, l->x, block, count, t.a);
     if (l->inverse) {
-      FN(solve)(&t, t.a);
+      FN(solve_lower)(&t, t.a);
+      FN(solve_upper)(&t, t.a);
     } else {
       FN(times_upper)(&t, t.a, t.b);
       FN(times_lower)(&t, t.b, t.a);
@@ -109,14 +116,19 @@ static ALWAYS void FN(add_times)(REAL s, const REAL *from, REAL *to) {
   EACH_ROW to[v] += s * from[v];
 }
 
-/* Gradients of z from those of x: g = L^-T U^-T g, in its place. */
-static void FN(solve_back)(const FN(triangles) *t, REAL *g) {
+/* Gradients of y from those of x such that U x = y, in their place. */
+static void FN(solve_back_upper)(const FN(triangles) *t, REAL *g) {
   int64_t n = t->layer->features;
   for (int64_t k = 0; k < n; k++) {
     EACH_ROW g[k * BLOCK + v] /= t->diagonal[k];
     for (int64_t i = k + 1; i < n; i++)
       FN(add_times)(-t->upper[k * n + i], g + k * BLOCK, g + i * BLOCK);
   }
+}
+
+/* Gradients of z from those of y such that L y + shift = z, in their place. */
+static void FN(solve_back_lower)(const FN(triangles) *t, REAL *g) {
+  int64_t n = t->layer->features;
   for (int64_t k = n - 1; k >= 0; k--)
     for (int64_t i = 0; i < k; i++)
       FN(add_times)(-t->lower[k * n + i], g + k * BLOCK, g + i * BLOCK);
@@ -141,9 +153,65 @@ static void FN(back_upper)(const FN(triangles) *t, const REAL *gy, REAL *gx) {
       FN(add_times)(t->upper[k * n + i], gy + k * BLOCK, gx + i * BLOCK);
 }
 
-/* Gradients of a thread: of all of L and U, [features][pitch], of the shift, of all logdets. */
+/* Gradients of a thread: of all of L and U, [features][pitch]; of the shift and of all logdets, and
+ * what these sums lost. */
 static int64_t FN(triangles_step)(const layer_t *l) {
-  return l->features * (2 * FN(pitch_of)(l->features) + 1) + 1;
+  return 2 * l->features * FN(pitch_of)(l->features) + 2 * (l->features + 1);
+}
+
+/* Where a thread adds up gradients. */
+typedef struct {
+  REAL *lower, *upper, *shift, *log, *lost;
+  int anew;
+} FN(triangle_sums);
+
+static void FN(add_product)(const FN(triangles) *t, const REAL *g, const REAL *of, int anew,
+                            REAL *sum) {
+  int64_t n = t->layer->features, pitch = FN(pitch_of)(n);
+  FN(turn)(of, n, pitch, t->turned);
+  FN(outer)(&(FN(sides)){g, t->turned, 0, 1, pitch}, n, 0, n, anew, sum);
+}
+
+static void FN(add_shift)(const FN(triangles) *t, const REAL *g, const FN(triangle_sums) *to) {
+  for (int64_t i = 0; i < t->layer->features; i++)
+    FN(add_exactly)(FN(added_up)(g + i * BLOCK), &to->shift[i], to->lost + i);
+}
+
+static void FN(multiplied_backward)(const FN(triangles) *t, int64_t block, int64_t count,
+                                    const FN(triangle_sums) *to) {
+  const layer_t *l = t->layer;
+  REAL *g = t->a, *y = t->b, *x = t->c;
+  FN(read_block)(l, l->grad_z, block, count, g);
+  FN(read_block)(l, l->x, block, count, x);
+  FN(times_upper)(t, x, y);
+  FN(add_shift)(t, g, to);
+  FN(add_product)(t, g, y, to->anew, to->lower);
+  FN(back_lower)(t, g, y);
+  FN(add_product)(t, y, x, to->anew, to->upper);
+  if (!l->grad_x) return;
+  FN(back_upper)(t, y, x);
+  FN(write_block)(l, x, block, count, l->grad_x);
+}
+
+/* y is found from z, and its gradient from that of x, since U x and L^T of z's gradient, which are
+ * the same numbers, may have lost their digits. */
+static void FN(solved_backward)(const FN(triangles) *t, int64_t block, int64_t count,
+                                const FN(triangle_sums) *to) {
+  const layer_t *l = t->layer;
+  int64_t size = l->features * BLOCK;
+  REAL *g = t->a, *other = t->b, *x = t->c;
+  FN(read_block)(l, l->grad_z, block, count, g);
+  FN(solve_back_upper)(t, g);
+  for (int64_t i = 0; i < size; i++) other[i] = -g[i];
+  FN(read_block)(l, l->z, block, count, x);
+  FN(add_product)(t, other, x, to->anew, to->upper);
+  FN(solve_back_lower)(t, g);
+  if (l->grad_x) FN(write_block)(l, g, block, count, l->grad_x);
+  for (int64_t i = 0; i < size; i++) g[i] = -g[i];
+  FN(add_shift)(t, g, to);
+  FN(read_block)(l, l->x, block, count, other);
+  FN(solve_lower)(t, other);
+  FN(add_product)(t, g, other, to->anew, to->lower);
 }
 
 static void FN(triangles_backward_blocks)(FN(job) *job, int64_t first, int64_t last,
@@ -151,33 +219,21 @@ static void FN(triangles_backward_blocks)(FN(job) *job, int64_t first, int64_t l
   const layer_t *l = job->layer;
   FN(triangles) t;
   if (!FN(triangles_begin)(l, &t)) { job->failed = 1; return; }
-  int64_t n = l->features, pitch = FN(pitch_of)(n);
-  REAL *of_lower = job->gradients + thread * job->gradient_step, *of_upper = of_lower + n * pitch;
-  REAL *of_shift = of_upper + n * pitch, *of_log = of_shift + n;
-  for (int64_t i = 0; i <= n; i++) of_shift[i] = 0;
+  int64_t n = l->features, size = n * FN(pitch_of)(n);
+  FN(triangle_sums) to = {.lower = job->gradients + thread * job->gradient_step};
+  to.upper = to.lower + size, to.shift = to.upper + size;
+  to.log = to.shift + n, to.lost = to.log + 1;
+  for (int64_t i = 0; i < 2 * (n + 1); i++) to.shift[i] = 0;
   for (int64_t block = first; block < last; block++) {
     int64_t count = FN(rows_in)(l, block);
-    int anew = block == first;
-    REAL *g = t.a, *y = t.b, *x = t.c, gl[BLOCK];
-    FN(read_block)(l, l->grad_z, block, count, g);
+    REAL gl[BLOCK];
     FN(column)((const REAL *)l->grad_logdet + block * BLOCK, 1, count, gl);
-    *of_log += FN(added_up)(gl);
-    if (l->inverse) { /* what forward would find for these gradients, with the other sign */
-      FN(solve_back)(&t, g);
-      if (l->grad_x) FN(write_block)(l, g, block, count, l->grad_x);
-      for (int64_t i = 0; i < n * BLOCK; i++) g[i] = -g[i];
-    }
-    FN(read_block)(l, l->inverse ? l->z : l->x, block, count, x);
-    FN(times_upper)(&t, x, y);
-    for (int64_t i = 0; i < n; i++) of_shift[i] += FN(added_up)(g + i * BLOCK);
-    FN(turn)(y, n, pitch, t.turned);
-    FN(outer)(&(FN(sides)){g, t.turned, 0, 1, pitch}, n, 0, n, anew, of_lower);
-    FN(turn)(x, n, pitch, t.turned);
-    FN(back_lower)(&t, g, y);
-    FN(outer)(&(FN(sides)){y, t.turned, 0, 1, pitch}, n, 0, n, anew, of_upper);
-    if (l->inverse || !l->grad_x) continue;
-    FN(back_upper)(&t, y, x);
-    FN(write_block)(l, x, block, count, l->grad_x);
+    FN(add_exactly)(FN(added_up)(gl), to.log, to.lost + n);
+    to.anew = block == first;
+    if (l->inverse)
+      FN(solved_backward)(&t, block, count, &to);
+    else
+      FN(multiplied_backward)(&t, block, count, &to);
   }
 }
 

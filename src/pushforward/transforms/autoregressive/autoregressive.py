@@ -17,7 +17,15 @@ from pushforward.networks.stepwise import Stepwise
 from pushforward.numerics.conditioning import reach
 from pushforward.numerics.dependence import dependence
 from pushforward.numerics.solvers.triangular import may_sweep, swept
-from pushforward.transforms.fused import Prepared, Weights, call_with, fused, own, prepared
+from pushforward.transforms.fused import (
+    Prepared,
+    Weights,
+    call_with,
+    fused,
+    methods_of,
+    own,
+    prepared,
+)
 from pushforward.transforms.moving import Moving, entered, left
 
 __all__ = ["Autoregressive"]
@@ -133,13 +141,13 @@ class Autoregressive(Moving):
         return self._plain(z, context, True) if found is None else found
 
     def _prepared(self, x: Tensor, context: Tensor | None, inverse: bool) -> Prepared | None:
-        if type(self) is not Autoregressive:
+        if type(self) is not Autoregressive or not own(self, _METHODS):
             return None
         return prepared(self, x, context, inverse=inverse)
 
     def _in_a_row(self, method: str, x: Tensor, context: Tensor | None) -> Prepared | None:
         inverse = method == "_inverse"
-        if not own(self, method, _METHODS) or (inverse and torch.is_grad_enabled()):
+        if inverse and torch.is_grad_enabled():
             return None
         return self._prepared(x, context, inverse)
 
@@ -231,7 +239,7 @@ class Autoregressive(Moving):
         return self.allowed.cpu() | torch.eye(self.event_shape[0], dtype=torch.bool)
 
 
-_METHODS = {"_forward": Autoregressive._forward, "_inverse": Autoregressive._inverse}
+_METHODS = methods_of(Autoregressive, "_forward", "_inverse", "_plain", "_raw", "_inverted")
 
 
 def _of_some(map: Map, found: tuple[Tensor, Tensor], goal: Tensor) -> tuple[Tensor, Tensor]:

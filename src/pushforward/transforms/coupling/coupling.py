@@ -22,7 +22,15 @@ from pushforward.transforms.coupling.keeps import half, shape_of
 from pushforward.transforms.domains import Angles, Box, Domain, Everywhere, PartOf
 from pushforward.transforms.domains.together import groups, row_of, shaped, side_by_side
 from pushforward.transforms.elementwise import Elementwise
-from pushforward.transforms.fused import Prepared, Weights, call_with, fused, own, prepared
+from pushforward.transforms.fused import (
+    Prepared,
+    Weights,
+    call_with,
+    fused,
+    methods_of,
+    own,
+    prepared,
+)
 from pushforward.transforms.moving import domain_of, entered, image_of, left
 
 __all__ = ["Coupling"]
@@ -208,10 +216,12 @@ class Coupling(Transform):
         """The layer for a kernel, where it is no more than a network and a map."""
         if type(self) is not Coupling or self.kept_step is not None or self._turning:
             return None
+        if not own(self, _METHODS):
+            return None
         return prepared(self, x, context, inverse=inverse, retraced=retraced)
 
     def _in_a_row(self, method: str, x: Tensor, context: Tensor | None) -> Prepared | None:
-        if len(self.event_shape) > 1 or not own(self, method, _METHODS):
+        if len(self.event_shape) > 1:
             return None
         return self._prepared(x, context, method == "_inverse")
 
@@ -232,8 +242,7 @@ class Coupling(Transform):
         return self._join(kept, moved), left(logdet, outside)
 
     def _plan_depends_on(self) -> tuple[Tensor, ...]:
-        own = self._buffers  # asking the module for them takes longer than the rest
-        return own["kept"], own["moved"]  # type: ignore[return-value]
+        return self.kept, self.moved
 
     def _plan(self, widths: Sequence[int]) -> NetworkPlan | None:
         assert isinstance(self.network, MLP)
@@ -354,7 +363,9 @@ class Coupling(Transform):
         return f"features={self.event_shape}, kept={len(self.kept)} of {len(self.order)}"
 
 
-_METHODS = {"_forward": Coupling._forward, "_inverse": Coupling._inverse}
+_METHODS = methods_of(
+    Coupling, "_forward", "_inverse", "_move", "_plain", "_raw", "_enter", "_join"
+)
 
 
 def _period(map: Map, given: float | None) -> float:

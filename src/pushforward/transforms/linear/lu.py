@@ -12,7 +12,7 @@ from pushforward.kernels.dispatch import readable
 from pushforward.kernels.layer import LayerCall
 from pushforward.kernels.plan import TrianglesPlan
 from pushforward.numerics.precision import full_precision
-from pushforward.transforms.fused import Prepared, Weights, own
+from pushforward.transforms.fused import Prepared, Weights, methods_of, own
 from pushforward.transforms.linear.matrix import (
     OFFSET,
     SMALLEST,
@@ -96,31 +96,29 @@ class LU(Linear):
         return solve_upper(upper, solve_lower(lower, x)), spread(-diagonal.log().sum(-1), z)
 
     def _in_a_row(self, method: str, x: Tensor, context: Tensor | None) -> Prepared | None:
-        if type(self) is not LU or not own(self, method, _METHODS):
+        if type(self) is not LU or self.network is not None or not own(self, _METHODS):
             return None
-        parameters = self._parameters
-        named = [(name, parameters[name]) for name in _IN_TURN if parameters.get(name) is not None]
-        tensors: list[Any] = [tensor for _, tensor in named]
+        names = [name for name in _IN_TURN if name in self._shapes]
+        tensors: list[Any] = [self._parameters.get(name) for name in names]
         (n,) = self.event_shape
-        shapes = {2: (n, n), 1: (n,)}
-        if (
-            len(tensors) < 3
-            or x.numel() == 0
-            or not readable((x, *tensors))
-            or any(not t.is_contiguous() or t.shape != shapes.get(t.ndim) for t in tensors)
-        ):
+        if x.shape[-1] != n or x.numel() == 0:
+            return None
+        for name, tensor in zip(names, tensors, strict=True):
+            if tensor is None or tensor.shape != self._shapes[name] or not tensor.is_contiguous():
+                return None
+        if not readable((x, *tensors)):
             return None
         inverse = method == "_inverse"
         apply = self._solved if inverse else self._multiplied
 
         def plain(x: Tensor, context: Tensor | None, tensors: Weights) -> tuple[Tensor, Tensor]:
-            return apply(x, dict(zip(_IN_TURN, tensors, strict=False)))
+            return apply(x, dict(zip(names, tensors, strict=True)))
 
         return Prepared(LayerCall(_plan(n, len(tensors) > 3), plain, None, None, inverse), tensors)
 
 
 _IN_TURN = ("lower", "diagonal", "upper", "shift")  # what multiplies, what is added
-_METHODS = {"_forward": LU._forward, "_inverse": LU._inverse}
+_METHODS = methods_of(LU, "_forward", "_inverse", "_multiplied", "_solved", "_factors", "_raw")
 
 
 @lru_cache(maxsize=256)
