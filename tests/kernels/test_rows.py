@@ -171,7 +171,7 @@ def test_a_coupling_one_of_whose_parts_was_replaced_calls_it(name):
     x = rows(10, FEATURES)
     before = made(x)[0]
     plain = getattr(made.transforms[1], name)
-    setattr(made.transforms[1], name, lambda *given: (2.0 * plain(*given)[0], torch.ones(10)))
+    setattr(made.transforms[1], name, lambda *a, **k: (2.0 * plain(*a, **k)[0], torch.ones(10)))
     assert bool((made(x)[0] != before).any())
     same(lambda: made(x))
 

@@ -45,7 +45,7 @@ def in_turn(steps: Sequence[Step], x: Tensor, context: Tensor | None) -> tuple[T
 def _row(steps: Sequence[Step], x: Tensor, context: Tensor | None) -> list[Prepared]:
     """The first steps that a kernel can take together.
 
-    With all of them autograd goes along, or with none: what is not trained is not kept for backward.
+    Autograd goes along with all of them, or with none: what is not trained is not kept for it.
     """
     row: list[Prepared] = []
     graph = torch.is_grad_enabled()
