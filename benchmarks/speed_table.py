@@ -54,7 +54,7 @@ def _how(result: Mapping[str, Any]) -> str:
     absent = [f"{name} {why}" for name, why in result["peers"].items() if why != "measured"]
     lines = [
         f"`{result['command']}` on {result['date']}, {result['minutes']:.0f} minutes; commit "
-        f"{result['commit'][:12]}{changed}; compiled kernels: {result['kernels']}.",
+        f"{result['commit'][:12]}{changed}; kernels: {result['kernels']}.",
         f"{machine['processor']}, {machine['cores']} cores, {result['threads']} threads "
         f"(OMP_WAIT_POLICY {result['omp_wait_policy']}), load before: {machine['load_before']}.",
         ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",

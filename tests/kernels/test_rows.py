@@ -204,6 +204,15 @@ def test_a_step_of_another_width_is_refused():
                 made(x)
 
 
+@pytest.mark.parametrize("width", [2, 5])
+def test_a_step_of_another_context_is_refused(width):
+    one = T.Coupling(4, map=maps.Affine(), hidden=(8,), context=3)
+    made = T.Compose(one, T.LU(4))
+    made.transforms[0] = T.Coupling(4, map=maps.Affine(), hidden=(8,), context=width)
+    with pytest.raises(RuntimeError):
+        made(torch.zeros(5, 4), torch.zeros(5, 3))
+
+
 @pytest.mark.parametrize("name", ["lower", "diagonal", "upper", "shift"])
 def test_triangles_with_a_frozen_tensor(name):
     """A buffer in the place of a parameter, as pruning and freezing make it."""

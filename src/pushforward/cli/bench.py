@@ -136,7 +136,7 @@ def _measure(
 def _print_head(screen: Console, facts: dict[str, Any]) -> None:
     screen.print(
         f"pushforward {facts['version']}, torch {facts['torch']}, {facts['threads']} threads\n"
-        f"compiled kernels: {facts['kernels']}\n",
+        f"kernels: {facts['kernels']}\n",
         markup=False,
     )
     screen.print(_LINE.format("milliseconds", "median", "least – most", "parameters"))

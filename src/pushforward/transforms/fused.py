@@ -100,6 +100,8 @@ def prepared(
     plan = _plan_of(layer, formula, weights) if readable(read) else None
     if plan is None or x.shape[-1] != plan.features:
         return None
+    if (0 if context is None else context.shape[-1]) != plan.context:
+        return None
     if low is not None and not (low.ndim and fitting(formula, plan.boxes, low, high)):
         return None
     event = layer.event_shape
