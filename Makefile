@@ -35,7 +35,8 @@ types: $(READY) ## Types
 	@$(BIN)/mypy
 
 # The flags of setup.py but for the optimization. TEST_WIDE: the widest vectors run anywhere. A
-# report ends the process; pytest lets through what is written past Python.
+# report ends the process; pytest lets through what is written past Python. Errors that PyTorch throws
+# must be known to the sanitizer: hence the library of C++ beside its own.
 SANITIZED := build/kernels-sanitized.so
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -g -O1 -fno-omit-frame-pointer
 
@@ -45,7 +46,7 @@ $(SANITIZED): $(wildcard src/pushforward/kernels/csrc/*)
 
 sanitize: $(READY) $(SANITIZED) ## The kernels' tests, watched for writes out of bounds and undefined behaviour (gcc)
 	@for target in avx512 avx2 plain; do \
-	  LD_PRELOAD=$$(gcc -print-file-name=libasan.so) PYTHONMALLOC=malloc OMP_NUM_THREADS=2 \
+	  LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so.6)" PYTHONMALLOC=malloc OMP_NUM_THREADS=2 \
 	  ASAN_OPTIONS=detect_leaks=0:malloc_context_size=3:quarantine_size_mb=32 UBSAN_OPTIONS=print_stacktrace=1 \
 	  PUSHFORWARD_KERNELS=$(SANITIZED) PUSHFORWARD_KERNELS_TARGET=$$target \
 	  $(BIN)/python -m pytest -x --capture=sys -p no:cacheprovider -k "not in_float32 and not float32_is" \
