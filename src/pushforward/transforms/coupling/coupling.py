@@ -18,6 +18,7 @@ from pushforward.networks.given import made_network, shaped_output
 from pushforward.networks.mlp import MLP
 from pushforward.numerics.conditioning import reach
 from pushforward.transforms.base import Retraced, Transform
+from pushforward.transforms.coupling.flags import flags_of, some_of_all
 from pushforward.transforms.coupling.keeps import half, shape_of
 from pushforward.transforms.domains import Angles, Box, Domain, Everywhere, PartOf
 from pushforward.transforms.domains.together import groups, row_of, shaped, side_by_side
@@ -115,9 +116,11 @@ class Coupling(Transform):
         super().__init__()
         self.event_shape = shape_of("Coupling", features)
         self.context = context
-        flags = _some(_flags("keep", self.event_shape, half(features) if keep is None else keep))
+        flags = some_of_all(
+            flags_of("keep", self.event_shape, half(features) if keep is None else keep)
+        )
         given = torch.full(self.event_shape, periodic) if isinstance(periodic, bool) else periodic
-        angles = _flags("periodic", self.event_shape, given)[flags]
+        angles = flags_of("periodic", self.event_shape, given)[flags]
         kept, moved = flags.nonzero()[:, 0], (~flags).nonzero()[:, 0]
         self.register_buffer("kept", kept)
         self.register_buffer("moved", moved)
@@ -375,36 +378,3 @@ def _period(map: Map, given: float | None) -> float:
     if not 0.0 < given < math.inf:
         raise ArgumentError(f"Coupling: period is {given}, expected a positive number.")
     return float(given)
-
-
-def _flags(name: str, event: tuple[int, ...], given: Sequence[Any] | Tensor) -> Tensor:
-    """Booleans of the event's shape, flat."""
-    try:
-        flags = given.detach().cpu() if isinstance(given, Tensor) else torch.tensor(given)
-        fits = flags.dtype == torch.bool and tuple(flags.shape) == event
-    except (TypeError, ValueError):  # no numbers at all, or lists of different lengths
-        fits = False
-    if not fits:
-        tensor = isinstance(given, Tensor)
-        shown = f"{tuple(given.shape)} of {given.dtype}" if tensor else f"{given!r}"  # type: ignore[union-attr]
-        means = {"keep": "what stays", "periodic": "angles"}[name]
-        raise ArgumentError(
-            f"Coupling: {name} is {shown:.80}, expected booleans of shape {event}, True for "
-            f"{means}."
-        )
-    return flags.flatten()
-
-
-def _some(flags: Tensor) -> Tensor:
-    """What is kept, if it is neither all nor nothing."""
-    count = int(flags.sum())
-    if count == len(flags):
-        raise ArgumentError(
-            f"Coupling: keep keeps all of {count} features, expected at least one of them False."
-        )
-    if count == 0 and len(flags) > 1:  # one feature alone has no other to be moved by
-        raise ArgumentError(
-            f"Coupling: keep keeps none of {len(flags)} features, expected at least one of them "
-            f"True; write Elementwise to move each by itself."
-        )
-    return flags
