@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushforward.kernels.dispatch import readable
+from pushforward.kernels.dispatch import eager, readable
 from pushforward.kernels.layer import LayerCall
 from pushforward.kernels.plan import TrianglesPlan
 from pushforward.numerics.precision import full_precision
-from pushforward.transforms.fused import Prepared, Weights, methods_of, own
+from pushforward.transforms.fused import Prepared, Weights, fused, methods_of, own
 from pushforward.transforms.linear.matrix import (
     OFFSET,
     SMALLEST,
@@ -79,10 +79,12 @@ class LU(Linear):
         return raw["lower"].tril(-1) + one, upper, diagonal
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        return self._multiplied(x, self._raw(x, context))
+        found = fused(self._in_a_row("_forward", x, context), x, None) if eager() else None
+        return self._multiplied(x, self._raw(x, context)) if found is None else found
 
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        return self._solved(z, self._raw(z, context))
+        found = fused(self._in_a_row("_inverse", z, context), z, None) if eager() else None
+        return self._solved(z, self._raw(z, context)) if found is None else found
 
     def _multiplied(self, x: Tensor, raw: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         lower, upper, diagonal = self._factors(raw)
