@@ -22,10 +22,10 @@ demo: $(READY) ## Learn the packaged table of particle collisions and show that 
 	@$(BIN)/pushforward demo --out demo
 
 test: $(READY) ## All tests and the examples in the documentation
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 plain: $(READY) ## The tests of what has kernels once more, without them
-	@PUSHFORWARD_KERNELS=0 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 tests/maps tests/transforms -k "oupling or utoregressi or pline or ffine or ixture"
+	@PUSHFORWARD_KERNELS=0 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal tests/maps tests/transforms -k "oupling or utoregressi or pline or ffine or ixture"
 
 lint: $(READY) ## Style
 	@$(BIN)/ruff check .
