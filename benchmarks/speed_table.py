@@ -61,6 +61,10 @@ def _how(result: Mapping[str, Any]) -> str:
     ]
     if absent:
         lines.append(f"Not part of it: {', '.join(absent)}.")
+    if "cut_off" in result:
+        lines.append(
+            f"The run was cut off {result['cut_off']}: what follows was not measured in it."
+        )
     return "\n".join(lines)
 
 

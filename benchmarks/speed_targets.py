@@ -12,15 +12,7 @@ JAX = "FlowJAX"
 TORCH_PEERS = ("zuko", "nflows", "normflows", "FrEIA")
 
 # Why a limit that is missed is missed, by its name; printed beside it.
-SHORTFALLS: Mapping[str, str] = {
-    "coupling-train-43 against the fastest peer": "not explained: the step is 1.2 times its "
-    "networks alone. An earlier run had 2.8, but with spinning threads (OMP_WAIT_POLICY=ACTIVE), "
-    "which may have slowed FlowJAX down",
-    "coupling-train-2 against the fastest peer": "presumably calls and the "
-    "optimizer; not broken down",
-    "rows-log_prob-6": "it falls with the rows: presumably what each call costs",
-    "layers-train-43": "it falls with the layers: presumably optimizer, loss and scaling",
-}
+SHORTFALLS: Mapping[str, str] = {}
 
 Measured = tuple[float, str]  # the figure, and what it was compared with
 
