@@ -12,7 +12,10 @@ JAX = "FlowJAX"
 TORCH_PEERS = ("zuko", "nflows", "normflows", "FrEIA")
 
 # Why a limit that is missed is missed, by its name; printed beside it.
-SHORTFALLS: Mapping[str, str] = {}
+SHORTFALLS: Mapping[str, str] = {
+    "layers-train-43": "a step takes 4.4 ms for each layer and 3.5 ms besides, which weighs most "
+    "with four layers; what these are was not broken down. A run before had 1.12",
+}
 
 Measured = tuple[float, str]  # the figure, and what it was compared with
 
