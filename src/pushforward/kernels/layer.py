@@ -131,21 +131,82 @@ def _each(calls: Sequence[LayerCall], tensors: Sequence[Tensor]) -> list[list[in
     return [_addresses(tensors[begin:end]) for begin, end in pairwise(ends)]
 
 
-def _places(first: int, last: int, states: Tensor | None, step: int, count: int) -> list[int]:
-    """Where the states before and behind ``count`` layers lie; all in the last one if none is kept.
+class _Asked(NamedTuple):
+    """What is asked of a layer: addresses of what is written, and read for it, besides its numbers.
 
-    ``step`` is the length of a state in bytes.
+    Attributes:
+        logdet: written by forward.
+        grads: of z and logdet, read by backward, and of x and context, written by it.
+        adds: whether logdet, or the gradient of the context, is added to what is there.
+        results: gradients of the parameters.
     """
+
+    logdet: int
+    grads: tuple[int, int, int, int]
+    adds: bool
+    results: Sequence[int]
+
+
+def _places(first: Tensor, last: Tensor, states: Tensor | None, count: int) -> list[int]:
+    """Where the states before and behind layers lie; behind each in the last if none is kept."""
     if states is None:
-        return [first, *[last] * count]
-    begin = states.data_ptr()
-    return [first, *(begin + i * step for i in range(count - 1)), last]
+        return [first.data_ptr(), *[last.data_ptr()] * count]
+    begin, step = states.data_ptr(), first.numel() * first.element_size()
+    return [first.data_ptr(), *(begin + i * step for i in range(count - 1)), last.data_ptr()]
 
 
-def _saved_places(calls: Sequence[LayerCall], saved: Tensor, blocks: int) -> Iterable[int]:
-    """Where what each layer saves begins."""
-    size = blocks * _BLOCK * saved.element_size()
+def _saved_places(calls: Sequence[LayerCall], saved: Tensor | None, rows: int) -> Iterable[int]:
+    """Where what each layer saves begins; 0 if nothing is kept."""
+    if saved is None:
+        return [0] * len(calls)
+    size = _padded(rows) * saved.element_size()
     return accumulate((size * call.plan.saved for call in calls[:-1]), initial=saved.data_ptr())
+
+
+def _padded(rows: int) -> int:
+    """So many rows in whole blocks."""
+    return -(-rows // _BLOCK) * _BLOCK
+
+
+def _run(
+    name: str,
+    calls: Sequence[LayerCall],
+    ends: tuple[Tensor, Tensor],
+    kept: _Kept | None,
+    context: Tensor | None,
+    weights: Sequence[Tensor],
+    asked: Iterable[_Asked],
+) -> None:
+    """Call the library for layers between two ends, whose rows are contiguous."""
+    rows, threads = ends[0].shape[0], library.threads()
+    states, saved = kept or (None, None)
+    places = _places(*ends, states, len(calls))
+    held, *of_context = _of_context(context)
+    each = zip(calls, _saved_places(calls, saved, rows), _each(calls, weights), asked, strict=True)
+    packed = []
+    for i, (call, saved_at, addresses, wanted) in enumerate(each):
+        packed.append(
+            LAYER_CALL.pack(
+                rows,
+                places[i],
+                places[i + 1],
+                wanted.logdet,
+                *of_context,
+                _address(call.low),
+                _address(call.high),
+                saved_at,
+                *wanted.grads,
+                call.inverse,
+                wanted.adds,
+                threads,
+                *addresses,
+                *wanted.results,
+            )
+        )
+        packed.append(call.plan.tail)
+    double = ends[0].dtype is torch.float64
+    _check(getattr(library.LIBRARY, name)(b"".join(packed), len(calls), double))
+    del held
 
 
 def _forward(
@@ -155,45 +216,15 @@ def _forward(
     weights: Sequence[Tensor],
     keep: bool,
 ) -> tuple[Tensor, Tensor, _Kept | None]:
-    flat, count = _rows(x), len(calls)
-    rows = flat.shape[0]
+    flat, count, kept = _rows(x), len(calls), None
     z, logdet = flat.new_empty(x.shape), flat.new_empty(x.shape[:-1])
-    kept, saved = None, [0] * count
     if keep:
-        blocks = -(-rows // _BLOCK)
         states = flat.new_empty((count - 1, *flat.shape)) if count > 1 else None
-        numbers = blocks * _BLOCK * sum(call.plan.saved for call in calls)
+        numbers = _padded(flat.shape[0]) * sum(call.plan.saved for call in calls)
         kept = _Kept(states, flat.new_empty(numbers))
-        saved = list(_saved_places(calls, kept.saved, blocks))
-    step = flat.numel() * flat.element_size()
-    places = _places(flat.data_ptr(), z.data_ptr(), kept and kept.states, step, count)
-    held, *of_context = _of_context(context)
-    end, threads = logdet.data_ptr(), library.threads()
-    packed = []
-    for i, (call, addresses) in enumerate(zip(calls, _each(calls, weights), strict=True)):
-        packed.append(
-            LAYER_CALL.pack(
-                rows,
-                places[i],
-                places[i + 1],
-                end,
-                *of_context,
-                _address(call.low),
-                _address(call.high),
-                saved[i],
-                *(0, 0, 0, 0),
-                call.inverse,
-                i > 0,
-                threads,
-                *addresses,
-                *_NONE,
-                *_NONE,
-            )
-        )
-        packed.append(call.plan.tail)
-    run = library.LIBRARY.pushforward_layers  # type: ignore[union-attr]
-    _check(run(b"".join(packed), count, x.dtype is torch.float64))
-    del held
+    end, none = logdet.data_ptr(), (*_NONE, *_NONE)
+    asked = [_Asked(end, (0, 0, 0, 0), i > 0, none) for i in range(count)]
+    _run("pushforward_layers", calls, (flat, z), kept, context, weights, asked)
     return z, logdet, kept
 
 
@@ -218,41 +249,20 @@ def _backward(
     between = flat.new_empty((2, *flat.shape)) if count > 1 else None
     step = flat.numel() * flat.element_size()
     turns = [_address(between) + i % 2 * step for i in range(count - 1)]
-    grad_places = [_address(grad_x), *turns, grad_z.data_ptr()]
-    places = _places(flat.data_ptr(), out.data_ptr(), kept.states, step, count)
-    saved = list(_saved_places(calls, kept.saved, -(-flat.shape[0] // _BLOCK)))
-    held, *of_context = _of_context(context)
-    threads = library.threads()
+    places = [_address(grad_x), *turns, grad_z.data_ptr()]
     # that of the context is written by the last layer that has one, and then added to
     writes = max((i for i, call in enumerate(calls) if call.plan.context), default=0)
-    packed = []
-    every = zip(calls, _each(calls, weights), _each(calls, grads), strict=True)
-    for i, (call, addresses, results) in enumerate(every):
-        packed.append(
-            LAYER_CALL.pack(
-                flat.shape[0],
-                places[i],
-                places[i + 1],
-                0,
-                *of_context,
-                _address(call.low),
-                _address(call.high),
-                saved[i],
-                grad_places[i + 1],
-                grad_logdet.data_ptr(),
-                grad_places[i],
-                _address(grad_context) if call.plan.context else 0,
-                call.inverse,
-                i < writes,
-                threads,
-                *addresses,
-                *results,
-            )
+    above, into = grad_logdet.data_ptr(), _address(grad_context)
+    asked = [
+        _Asked(
+            0,
+            (places[i + 1], above, places[i], into if call.plan.context else 0),
+            i < writes,
+            results,
         )
-        packed.append(call.plan.tail)
-    run = library.LIBRARY.pushforward_layers_backward  # type: ignore[union-attr]
-    _check(run(b"".join(packed), count, x.dtype is torch.float64))
-    del held
+        for i, (call, results) in enumerate(zip(calls, _each(calls, grads), strict=True))
+    ]
+    _run("pushforward_layers_backward", calls, (flat, out), kept, context, weights, asked)
     return [grad_x, grad_context, *grads]
 
 

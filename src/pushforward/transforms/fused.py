@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
@@ -20,12 +20,11 @@ from pushforward.networks.mlp import altered
 
 __all__ = [
     "FusedLayer",
+    "Methods",
     "Prepared",
     "Weights",
     "call_with",
     "fused",
-    "methods_of",
-    "own",
     "prepared",
 ]
 
@@ -122,17 +121,25 @@ def prepared(
     return Prepared(LayerCall(plan, plain, low, high, inverse), weights)
 
 
-def methods_of(kind: type, *names: str) -> Mapping[str, Any]:
-    """Methods that a kernel stands for, as its class was written."""
-    return {name: getattr(kind, name) for name in names}
+class Methods:
+    """Methods that a kernel stands for, as their class was written.
 
+    Args:
+        kind: the class.
+        *names: the methods.
+    """
 
-def own(layer: Any, methods: Mapping[str, Any]) -> bool:
-    """Whether nobody has put others in the place of these methods."""
-    kind = type(layer)
-    return methods.keys().isdisjoint(layer.__dict__) and all(
-        getattr(kind, name) is method for name, method in methods.items()
-    )
+    def __init__(self, kind: type, *names: str) -> None:
+        self._kind = kind
+        self._known = {name: getattr(kind, name) for name in names}
+
+    def are_those_of(self, layer: Any) -> bool:
+        """Whether a layer is of this very class, and nobody has put others in their place."""
+        return (
+            type(layer) is self._kind
+            and self._known.keys().isdisjoint(layer.__dict__)
+            and all(getattr(self._kind, name) is method for name, method in self._known.items())
+        )
 
 
 def fused(

@@ -17,15 +17,7 @@ from pushforward.networks.stepwise import Stepwise
 from pushforward.numerics.conditioning import reach
 from pushforward.numerics.dependence import dependence
 from pushforward.numerics.solvers.triangular import may_sweep, swept
-from pushforward.transforms.fused import (
-    Prepared,
-    Weights,
-    call_with,
-    fused,
-    methods_of,
-    own,
-    prepared,
-)
+from pushforward.transforms.fused import Methods, Prepared, Weights, call_with, fused, prepared
 from pushforward.transforms.moving import Moving, entered, left
 
 __all__ = ["Autoregressive"]
@@ -141,7 +133,7 @@ class Autoregressive(Moving):
         return self._plain(z, context, True) if found is None else found
 
     def _prepared(self, x: Tensor, context: Tensor | None, inverse: bool) -> Prepared | None:
-        if type(self) is not Autoregressive or not own(self, _METHODS):
+        if not _METHODS.are_those_of(self):
             return None
         return prepared(self, x, context, inverse=inverse)
 
@@ -239,7 +231,7 @@ class Autoregressive(Moving):
         return self.allowed.cpu() | torch.eye(self.event_shape[0], dtype=torch.bool)
 
 
-_METHODS = methods_of(Autoregressive, "_forward", "_inverse", "_plain", "_raw", "_inverted")
+_METHODS = Methods(Autoregressive, "_forward", "_inverse", "_plain", "_raw", "_inverted")
 
 
 def _of_some(map: Map, found: tuple[Tensor, Tensor], goal: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,15 +23,7 @@ from pushforward.transforms.coupling.keeps import half, shape_of
 from pushforward.transforms.domains import Angles, Box, Domain, Everywhere, PartOf
 from pushforward.transforms.domains.together import groups, row_of, shaped, side_by_side
 from pushforward.transforms.elementwise import Elementwise
-from pushforward.transforms.fused import (
-    Prepared,
-    Weights,
-    call_with,
-    fused,
-    methods_of,
-    own,
-    prepared,
-)
+from pushforward.transforms.fused import Methods, Prepared, Weights, call_with, fused, prepared
 from pushforward.transforms.moving import domain_of, entered, image_of, left
 
 __all__ = ["Coupling"]
@@ -217,9 +209,7 @@ class Coupling(Transform):
         self, x: Tensor, context: Tensor | None, inverse: bool, retraced: bool = False
     ) -> Prepared | None:
         """The layer for a kernel, where it is no more than a network and a map."""
-        if type(self) is not Coupling or self.kept_step is not None or self._turning:
-            return None
-        if not own(self, _METHODS):
+        if self.kept_step is not None or self._turning or not _METHODS.are_those_of(self):
             return None
         return prepared(self, x, context, inverse=inverse, retraced=retraced)
 
@@ -366,9 +356,7 @@ class Coupling(Transform):
         return f"features={self.event_shape}, kept={len(self.kept)} of {len(self.order)}"
 
 
-_METHODS = methods_of(
-    Coupling, "_forward", "_inverse", "_move", "_plain", "_raw", "_enter", "_join"
-)
+_METHODS = Methods(Coupling, "_forward", "_inverse", "_move", "_plain", "_raw", "_enter", "_join")
 
 
 def _period(map: Map, given: float | None) -> float:

@@ -12,7 +12,7 @@ from pushforward.kernels.dispatch import eager, readable
 from pushforward.kernels.layer import LayerCall
 from pushforward.kernels.plan import TrianglesPlan
 from pushforward.numerics.precision import full_precision
-from pushforward.transforms.fused import Prepared, Weights, fused, methods_of, own
+from pushforward.transforms.fused import Methods, Prepared, Weights, fused
 from pushforward.transforms.linear.matrix import (
     OFFSET,
     SMALLEST,
@@ -98,7 +98,7 @@ class LU(Linear):
         return solve_upper(upper, solve_lower(lower, x)), spread(-diagonal.log().sum(-1), z)
 
     def _in_a_row(self, method: str, x: Tensor, context: Tensor | None) -> Prepared | None:
-        if type(self) is not LU or self.network is not None or not own(self, _METHODS):
+        if self.network is not None or not _METHODS.are_those_of(self):
             return None
         names = [name for name in _IN_TURN if name in self._shapes]
         tensors: list[Any] = [self._parameters.get(name) for name in names]
@@ -120,7 +120,7 @@ class LU(Linear):
 
 
 _IN_TURN = ("lower", "diagonal", "upper", "shift")  # what multiplies, what is added
-_METHODS = methods_of(LU, "_forward", "_inverse", "_multiplied", "_solved", "_factors", "_raw")
+_METHODS = Methods(LU, "_forward", "_inverse", "_multiplied", "_solved", "_factors", "_raw")
 
 
 @lru_cache(maxsize=256)
