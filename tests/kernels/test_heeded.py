@@ -10,6 +10,7 @@ import pytest
 import torch
 from tests.kernels.cases import FEATURES, LAYERS, layer, needs_kernels, rows
 from torch import nn
+from torch.autograd import forward_ad
 from torch.func import functional_call, stack_module_state, vmap
 from torch.testing import assert_close
 
@@ -184,6 +185,131 @@ def test_calls_that_were_replaced_are_called():
     handle = made.map.register_forward_hook(lambda *_: None)
     assert_close(made(x)[0], before, atol=1e-12, rtol=0)
     handle.remove()
+
+
+@pytest.mark.parametrize(
+    ("case", "name", "value"),
+    [
+        (COUPLING, "bound", 0.2),
+        (AUTOREGRESSION, "bound", 0.2),
+        (SPLINE, "min_slope", 0.5),
+        (SPLINE, "tails", "identity"),
+    ],
+)
+def test_numbers_of_a_map_that_are_set_anew_are_used(case, name, value):
+    made = layer(case, 0)
+    x = rows(40, FEATURES)
+    before = made(x)[0]
+    setattr(made.map, name, value)
+    if name != "tails":  # the plain path reads the numbers of others, too
+        z, _ = same(lambda: made(x))
+        assert bool((z != before).any())
+    raw = rows(40, 4 * made.map.raw_width).reshape(40, 4, -1)
+    try:
+        with kernels.disabled():
+            made.map(rows(40, 4), raw)
+    except (RuntimeError, IndexError):
+        assert made.map.formula is None
+    else:
+        same(lambda: made.map(rows(40, 4), raw))
+
+
+def test_a_bound_that_is_trained_is_followed():
+    made = layer(COUPLING, 0)
+    bound = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+    made.map.bound = bound
+    (got,) = same(lambda: torch.autograd.grad(made(rows(5, FEATURES))[0].sum(), bound))
+    assert float(got) != 0.0
+
+
+def test_a_spline_of_more_bins_than_it_has_numbers_for_reaches_no_kernel():
+    spline = maps.RationalQuadratic(4, 3.0)
+    spline.bins = 40
+    assert spline.formula is None
+
+
+def scaled(function):
+    return lambda *inputs: tuple(2.0 * one for one in function(*inputs))
+
+
+@pytest.mark.parametrize(
+    ("case", "of", "name"),
+    [
+        (COUPLING, "map", "inverse"),
+        (AUTOREGRESSION, "map", "forward"),
+        (AUTOREGRESSION, "network", "masked"),
+        (AUTOREGRESSION, "network", "unit"),
+    ],
+)
+@pytest.mark.parametrize("where", ["object", "class"])
+def test_methods_that_were_replaced_are_called(case, of, name, where, monkeypatch):
+    made = layer(case, 0)
+    x = rows(5, FEATURES)
+    before = [made(x)[0], made.inverse(x)[0]]
+    part = getattr(made, of)
+    plain = getattr(part, name)
+    if name == "masked":
+        other = lambda *_: [(2.0 * weight, bias) for weight, bias in plain()]
+    else:
+        other = scaled(plain)
+    if where == "object":
+        setattr(part, name, other)
+    else:
+        monkeypatch.setattr(type(part), name, lambda _, *inputs: other(*inputs))
+    after = same(lambda: [made(x)[0], made.inverse(x)[0]])
+    assert any(bool((a != b).any()) for a, b in zip(after, before, strict=True))
+
+
+class Doubling(torch.overrides.TorchFunctionMode):
+    """Sees each call, and makes of linear ones something else."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        return 2.0 * result if function is nn.functional.linear else result
+
+
+def test_a_mode_that_sees_each_call_sees_them_all():
+    made = layer(COUPLING, 0)
+    x = rows(5, FEATURES)
+    before = made(x)[0]
+    with Doubling():
+        z, _ = same(lambda: made(x))
+    assert bool((z != before).any())
+
+
+def test_a_device_for_new_tensors_is_no_reason_to_be_slow():
+    made = layer(COUPLING, 0)
+    with torch.device("cpu"):
+        z, _ = made(rows(5, FEATURES).requires_grad_())
+    assert type(z.grad_fn).__name__ == "_LayersBackward"
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+def test_tangents_of_constants_are_carried_on():
+    spline = maps.RationalQuadratic(4, 3.0).double()
+    x, raw = rows(5, 3), rows(15, spline.raw_width).reshape(5, 3, -1)
+    del spline.low
+
+    def tangent():
+        with forward_ad.dual_level():
+            low = torch.full((), -3.0, dtype=torch.float64)
+            spline.low = forward_ad.make_dual(low, torch.ones_like(low))
+            found = forward_ad.unpack_dual(spline(x, raw)[0]).tangent
+            del spline.low
+            return found
+
+    assert bool((same(tangent) != 0).any())
+
+
+def test_units_in_another_order_are_added_to_their_own():
+    """Masks come with a model file: any order of hidden units is a network."""
+    made = T.Autoregressive(4, map=maps.Affine(), hidden=(9, 9), residual=True).double()
+    for parameter in made.parameters():
+        nn.init.normal_(parameter, std=0.4)
+    turned = torch.tensor([8, 1, 6, 3, 4, 5, 2, 7, 0])
+    made.network.mask0.copy_(made.network.mask0[turned])
+    made.network.mask1.copy_(made.network.mask1[:, turned])
+    same(lambda: made(rows(5, 4)))
 
 
 def resident_megabytes():

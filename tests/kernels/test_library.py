@@ -249,9 +249,14 @@ print(len(after))
 
 @needs_kernels
 @pytest.mark.skipif(platform.system() != "Linux", reason="threads are counted in /proc")
-def test_threads_of_the_kernels_are_those_of_pytorch():
-    """After PyTorch has started its threads, the kernels start no more."""
-    said = run("""
+@pytest.mark.parametrize("first", ["", "import sklearn.ensemble"])
+def test_threads_of_the_kernels_are_those_of_pytorch(first):
+    """After PyTorch has started its threads, the kernels start no more.
+
+    scikit-learn, for one, brings an OpenMP runtime of its own.
+    """
+    said = run(f"""
+{first}
 import os
 import torch
 from pushforward import maps

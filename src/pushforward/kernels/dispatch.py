@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.utils._device import DeviceContext
 
 from pushforward.kernels import library
 from pushforward.kernels.cuda.ready import ready
@@ -88,7 +89,18 @@ def _exporting() -> bool:
 
 def _watched() -> bool:
     """Whether somebody follows each operation, such as a tracer or a counter of operations."""
-    return torch._C._len_torch_dispatch_stack() > 0 or torch._C._get_tracing_state() is not None
+    return (
+        torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._get_tracing_state() is not None
+        or (torch._C._len_torch_function_stack() > 0 and _changed())
+    )
+
+
+def _changed() -> bool:
+    """Whether a mode sees each call, other than one that says where new tensors are made."""
+    count = torch._C._len_torch_function_stack()
+    modes = (torch._C._get_function_stack_at(i) for i in range(count))
+    return any(not isinstance(mode, DeviceContext) for mode in modes)
 
 
 def readable(tensors: Sequence[Tensor]) -> bool:
@@ -99,11 +111,13 @@ def readable(tensors: Sequence[Tensor]) -> bool:
     return (
         _in_memory(tensors)
         and not any(map(_is_opposite, tensors))
+        and not any(map(_is_nothing, tensors))
         and not (torch.is_grad_enabled() and any(map(_is_inference, tensors)))
     )
 
 
-_is_opposite, _is_inference = Tensor.is_neg, Tensor.is_inference
+# Memory that holds the opposites, or none at all where autograd knows that everything is zero.
+_is_opposite, _is_nothing, _is_inference = Tensor.is_neg, Tensor._is_zerotensor, Tensor.is_inference
 
 
 def _in_memory(tensors: Sequence[Tensor]) -> bool:

@@ -7,13 +7,15 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from pushforward.kernels import library
 from pushforward.kernels.dispatch import eager, followed, readable, way
 from pushforward.kernels.formula import Formula
+from pushforward.kernels.keeping import in_memory, refuse, refuse_exchanged, refuse_others
 from pushforward.kernels.library import ELEMENTWISE_CALL
 
-__all__ = ["Definition", "differentiable_gradients", "fitting", "move", "refuse_others"]
+__all__ = ["Definition", "differentiable_gradients", "fitting", "move"]
 
 Definition = Callable[[Tensor, Tensor], "tuple[Tensor, Tensor]"]
 
@@ -101,11 +103,19 @@ def fitting(formula: Formula, boxes: int, low: Tensor | None, high: Tensor | Non
     return low.is_contiguous() and high.is_contiguous()
 
 
+def _has_tangent(one: Tensor) -> bool:
+    return forward_ad.unpack_dual(one).tangent is not None  # type: ignore[no-untyped-call]
+
+
 def _mapped_over(*constants: Tensor) -> bool:
-    """Whether each of those that are mapped over has constants of its own."""
+    """Whether each of those that are mapped over has its own, or tangents come with them."""
     if torch.compiler.is_compiling() or followed():
         return False
-    return any(torch._C._functorch.is_functorch_wrapped_tensor(one) for one in constants)
+    return any(
+        torch._C._functorch.is_functorch_wrapped_tensor(one)
+        or (forward_ad._current_level >= 0 and _has_tangent(one))
+        for one in constants
+    )
 
 
 def flat(x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
@@ -167,7 +177,7 @@ def _backward(
         features = x.shape[-1]
         x, grad_z, grad_log = (t.reshape(-1, features) for t in (x, grad_z, grad_log))
     data, raw = flat(data, raw)
-    x, grad_z, grad_log = x.contiguous(), grad_z.resolve_neg(), grad_log.resolve_neg()
+    x, grad_z, grad_log = x.contiguous(), in_memory(grad_z), in_memory(grad_log)
     if not x.is_cpu:
         from pushforward.kernels.cuda.launch import backward
 
@@ -205,7 +215,8 @@ class _Eager(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, raw: Tensor, call: _Call) -> tuple[Tensor, Tensor]:
         z, log_derivative = _forward(call, x, raw)
-        ctx.call = call
+        ctx.call, ctx.given, ctx.constants_at = call, (x, raw), _constants(call)
+        x, raw = x.detach(), raw.detach()  # whoever gives them other memory leaves this alone
         # the constants, too, so that whoever changes them before backward is told
         ctx.save_for_backward(x, raw, z if call.inverse else x, call.low, call.high)
         return z, log_derivative
@@ -213,7 +224,14 @@ class _Eager(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_z: Tensor, grad_log: Tensor) -> Any:
         x, raw, z, _, _ = ctx.saved_tensors
-        return _gradients(ctx.call, x, raw, z, grad_z, grad_log)
+        call: _Call = ctx.call
+        if torch.is_grad_enabled() or not followed(grad_z, grad_log):
+            refuse_exchanged(ctx.given, (x, raw))
+            x, raw = ctx.given
+            return *_by_definition(call, x, raw, grad_z, grad_log), None
+        if _constants(call) != ctx.constants_at or not _belong(call, x, raw, z, grad_z):
+            refuse()
+        return *_backward(call, x, raw, z, grad_z, grad_log), None
 
 
 class _Move(torch.autograd.Function):
@@ -233,7 +251,9 @@ class _Move(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_z: Tensor, grad_log: Tensor) -> Any:
         x, raw, z = ctx.saved_tensors
-        return _gradients(ctx.call, x, raw, z, grad_z, grad_log)
+        if torch.is_grad_enabled() or not followed(grad_z, grad_log):
+            return *_by_definition(ctx.call, x, raw, grad_z, grad_log), None
+        return *_backward(ctx.call, x, raw, z, grad_z, grad_log), None
 
     @staticmethod
     def jvp(ctx: Any, by_x: Tensor | None, by_raw: Tensor | None, _: Any) -> Any:
@@ -261,13 +281,16 @@ class _Move(torch.autograd.Function):
         return _Move.apply(x, raw, call), (0, 0)  # type: ignore[no-untyped-call]
 
 
-def _gradients(
-    call: _Call, x: Tensor, raw: Tensor, z: Tensor, grad_z: Tensor, grad_log: Tensor
-) -> tuple[Tensor | None, Tensor | None, None]:
-    """What backward gives: by the kernel, or such that it can be differentiated again."""
-    if torch.is_grad_enabled() or not followed(grad_z, grad_log):
-        return *_by_definition(call, x, raw, grad_z, grad_log), None
-    return *_backward(call, x, raw, z, grad_z, grad_log), None
+def _belong(call: _Call, x: Tensor, raw: Tensor, z: Tensor, grad_z: Tensor) -> bool:
+    """Whether what was kept has the sizes and the type of what comes to backward."""
+    count, dtype = grad_z.numel(), grad_z.dtype
+    return (
+        x.numel() == count == z.numel()
+        and raw.numel() == count * call.formula.width
+        and x.dtype is dtype
+        and raw.dtype is dtype
+        and z.dtype is dtype
+    )
 
 
 def _by_definition(
@@ -278,20 +301,6 @@ def _by_definition(
     wants = [x.requires_grad, raw.requires_grad]
     found = iter(differentiable_gradients(call.definition, (x, raw), wants, (grad_z, grad_log)))
     return next(found) if wants[0] else None, next(found) if wants[1] else None
-
-
-def refuse_others(map: Any, low: Tensor | None, high: Tensor | None) -> None:
-    """Refuse to differentiate a map whose constants are not those it was applied with.
-
-    Raises:
-        RuntimeError: they were replaced between forward and backward.
-    """
-    now: Any = getattr(map, "constants", (low, high))
-    if now[0] is not low or now[1] is not high:
-        raise RuntimeError(
-            f"{type(map).__name__}: its constants were replaced between forward and backward; "
-            f"write `with pushforward.kernels.disabled():` around both."
-        )
 
 
 def differentiable_gradients(

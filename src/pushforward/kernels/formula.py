@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pushforward.kernels.library import MapFields
 
-__all__ = ["KINDS", "TAILS", "Formula"]
+__all__ = ["KINDS", "TAILS", "Formula", "formula_of"]
 
 KINDS = ("affine", "additive", "rational quadratic", "logistic mixture")
 TAILS = ("linear", "identity", "circular", "none")
@@ -78,3 +78,20 @@ class Formula:
             None if high is None else high.data_ptr(),
             0 if low is None or low.ndim == 0 else 1,
         )
+
+
+def formula_of(kind: str, width: int, **facts: Any) -> Formula | None:
+    """The formula of a map; None where one of its numbers is none, as a tensor that is trained.
+
+    Args:
+        kind: as in ``Formula``, like all that follows.
+        width: parameters of one number.
+        **facts: the rest.
+
+    Example:
+        >>> formula_of("affine", 2, bound=3.0).bound
+        3.0
+    """
+    if any(isinstance(fact, Tensor) for fact in facts.values()):
+        return None
+    return Formula(kind, width, **facts)

@@ -12,6 +12,7 @@ from torch import Tensor
 from pushforward.kernels import library
 from pushforward.kernels.dispatch import followed
 from pushforward.kernels.elementwise import differentiable_gradients
+from pushforward.kernels.keeping import in_memory, refuse, refuse_exchanged, same_memory, sizes
 from pushforward.kernels.library import LAYER_CALL, MOST_LAYERS
 from pushforward.kernels.plan import Plan
 
@@ -241,7 +242,7 @@ def _backward(
 ) -> list[Tensor | None]:
     """Gradients of x, context and weights, those that are wanted."""
     flat, out, count = _rows(x), _rows(z), len(calls)
-    grad_z, grad_logdet = _rows(grad_z.resolve_neg()), grad_logdet.resolve_neg().contiguous()
+    grad_z, grad_logdet = _rows(in_memory(grad_z)), in_memory(grad_logdet).contiguous()
     grad_x = flat.new_empty(x.shape) if wants[0] else None
     grad_context = flat.new_empty(context.shape) if context is not None and wants[1] else None
     grads = [torch.empty_like(w) for w in weights]
@@ -285,24 +286,30 @@ class _Layers(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         z, logdet, kept = known or _forward(calls, x, context, weights, keep=True)
         assert kept is not None
-        ctx.calls = calls
+        ctx.calls, ctx.given = calls, (x, context, *weights)
         # the constants, too, so that whoever changes them before backward is told
         constants = [one for call in calls for one in (call.low, call.high)]
         last = z if calls[-1].inverse else None
-        ctx.save_for_backward(x, context, last, *kept, *weights, *constants)
+        ctx.constants_at = list(map(_address, constants))
+        keep = (last, *kept, *same_memory(ctx.given))
+        ctx.sizes = sizes(keep)
+        ctx.save_for_backward(*keep, *constants)
         return z, logdet
 
     @staticmethod
     def backward(ctx: Any, grad_z: Tensor, grad_logdet: Tensor) -> Any:
-        calls = ctx.calls
-        x, context, z, states, saved, *weights = ctx.saved_tensors
-        del weights[-2 * len(calls) :]
-        wants = ctx.needs_input_grad[2:]
+        calls, wants = ctx.calls, ctx.needs_input_grad[2:]
+        keep = ctx.saved_tensors[: -2 * len(calls)]
         if torch.is_grad_enabled() or not followed(grad_z, grad_logdet):
-            inputs = [x, context, *weights]
-            return None, None, *_by_definition(calls, inputs, wants, grad_z, grad_logdet)
+            refuse_exchanged(ctx.given, keep[3:])
+            return None, None, *_by_definition(calls, ctx.given, wants, grad_z, grad_logdet)
+        constants = [one for call in calls for one in (call.low, call.high)]
+        if sizes(keep) != ctx.sizes or list(map(_address, constants)) != ctx.constants_at:
+            refuse()
+        z, states, saved, x, context, *weights = keep
         z = x if z is None else z
-        kept = _Kept(states, saved)
+        kept = _Kept(None if states is None else states.contiguous(), saved.contiguous())
+        weights = [weight.contiguous() for weight in weights]  # a hook may have laid them out anew
         grads = _backward(calls, x, context, weights, z, kept, grad_z, grad_logdet, wants)
         return None, None, *(g if want else None for g, want in zip(grads, wants, strict=True))
 

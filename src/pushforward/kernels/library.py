@@ -302,8 +302,13 @@ def _share_threads(lib: CDLL) -> None:
 
 
 def _openmp() -> Iterator[str]:
-    """Paths of OpenMP runtimes in this process; what speaks GNU's interface will do."""
-    names = ("libgomp", "libiomp5", "libomp")
+    """Paths of OpenMP runtimes in this process; what speaks GNU's interface will do.
+
+    First the one that PyTorch itself calls, which is found through PyTorch: other packages bring
+    their own, with threads of their own.
+    """
+    names, home = ("libgomp", "libiomp5", "libomp"), Path(torch.__file__).parent / "lib"
+    yield from map(str, home.glob("libtorch_cpu.*"))
     maps = Path("/proc/self/maps")
     if maps.exists():
         paths = {line.split(maxsplit=5)[-1].strip() for line in maps.read_text().splitlines()}
@@ -311,7 +316,7 @@ def _openmp() -> Iterator[str]:
             yield from sorted(p for p in paths if Path(p).name.startswith(name))
     elif sys.platform == "darwin":
         for name in names:
-            yield from map(str, (Path(torch.__file__).parent / "lib").glob(f"{name}*.dylib"))
+            yield from map(str, home.glob(f"{name}*.dylib"))
 
 
 # When the module is imported, which is after PyTorch and its OpenMP runtime are.

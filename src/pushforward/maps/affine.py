@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pushforward.errors import ArgumentError
 from pushforward.kernels.elementwise import move
-from pushforward.kernels.formula import Formula
+from pushforward.kernels.formula import Formula, formula_of
 from pushforward.maps.base import Map
 
 __all__ = ["Affine"]
@@ -43,6 +43,7 @@ class Affine(Map):
     """
 
     raw_width = 2
+    _made_of = ("bound",)
 
     def __init__(self, bound: float = 3.0) -> None:
         super().__init__()
@@ -50,7 +51,10 @@ class Affine(Map):
             raise ArgumentError(f"Affine: bound is {bound}, expected a positive number.")
         self.bound = float(bound)
         if type(self) is Affine:
-            self.formula = Formula("affine", self.raw_width, bound=self.bound)
+            self.formula = self._formula()
+
+    def _formula(self) -> Formula | None:
+        return formula_of("affine", 2, bound=self.bound)
 
     def forward(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """Scale, then shift."""

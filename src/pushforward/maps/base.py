@@ -33,8 +33,18 @@ class Map(Part, nn.Module):
 
     raw_width: int
     # What the compiled kernels know of it, set by a class for itself alone: one that derives from
-    # it may do something else.
+    # it may do something else. Made anew when an attribute changes that it was made of.
     formula: Formula | None = None
+    _made_of: tuple[str, ...] = ()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in self._made_of and "formula" in self.__dict__:
+            self.formula = self._formula()
+
+    def _formula(self) -> Formula | None:
+        """What the kernels know of a map of its very class, by its attributes."""
+        return None
 
     @property
     def outside(self) -> str:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pushforward.kernels.originals import Methods
 from pushforward.kernels.plan import Staircase
 from pushforward.networks.mlp import ACTIVATIONS, check_network, linear_tensors
 from pushforward.numerics.dependence import dependence, levels
@@ -127,7 +128,7 @@ class MaskedMLP(Part, nn.Module):
 
     def linear_tensors(self) -> list[Tensor] | None:
         """Weight and bias of each layer in turn, for kernels; None where they cannot be used."""
-        if type(self) is not MaskedMLP:
+        if not _METHODS.are_those_of(self):
             return None
         layers = [*self._modules["layers"]._modules.values(), self._modules["last"]]  # type: ignore[union-attr]
         return linear_tensors(self, layers, self.activation, self.dropout)
@@ -135,7 +136,8 @@ class MaskedMLP(Part, nn.Module):
     def staircases(self) -> list[Staircase] | None:
         """How its layers are masked, with the context first and the features in their sequence.
 
-        None where the masks are no staircases, as those of a graph.
+        None where the masks are no staircases, as those of a graph, or where units that are added
+        to each other are not in the same place.
         """
         sequence = self.sequence.cpu()
         columns = torch.cat((torch.arange(self.context) + self.features, sequence))
@@ -146,6 +148,8 @@ class MaskedMLP(Part, nn.Module):
             mask = self.get_buffer("mask_last" if last else f"mask{i}").cpu() != 0
             limit = mask.sum(1)
             rows = blocks.flatten() if last else limit.argsort(stable=True)
+            if self.residual and i > 0 and not last and not torch.equal(rows, columns):
+                return None
             limit = limit[rows]
             steps = torch.arange(len(columns)) < limit[:, None]
             if not torch.equal(mask[rows][:, columns], steps) or bool((limit.diff() < 0).any()):
@@ -160,6 +164,9 @@ class MaskedMLP(Part, nn.Module):
             sums = before + sums
         x = ACTIVATIONS[self.activation](sums)
         return functional.dropout(x, self.dropout, self.training) if self.dropout else x, sums
+
+
+_METHODS = Methods(MaskedMLP, "forward", "masked", "unit")
 
 
 def _sets(allowed: Tensor, places: Tensor, empty: bool) -> Tensor:

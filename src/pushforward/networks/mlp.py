@@ -12,11 +12,12 @@ from torch.nn import functional
 from torch.nn.modules.module import _has_any_global_hook
 
 from pushforward.errors import ArgumentError
+from pushforward.kernels.originals import Methods, altered
 from pushforward.kernels.plan import ACTIVATIONS as KERNEL_ACTIVATIONS
 from pushforward.kernels.plan import MOST_LAYERS
 from pushforward.spec import Part
 
-__all__ = ["ACTIVATIONS", "MLP", "altered", "linear_tensors"]
+__all__ = ["ACTIVATIONS", "MLP", "linear_tensors"]
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu,
@@ -96,10 +97,13 @@ class MLP(Part, nn.Module):
 
     def linear_tensors(self) -> list[Tensor] | None:
         """Weight and bias of each layer in turn, for kernels; None where they cannot be used."""
-        if type(self) is not MLP or self.last is None:
+        if not _METHODS.are_those_of(self) or self.last is None:
             return None
         layers = [*self._modules["hidden_layers"]._modules.values(), self._modules["last"]]  # type: ignore[union-attr]
         return linear_tensors(self, layers, self.activation, self.dropout)
+
+
+_METHODS = Methods(MLP, "forward")
 
 
 def linear_tensors(
@@ -123,17 +127,6 @@ def linear_tensors(
         if tensor is None or not tensor.is_contiguous():
             return None
     return found if len({id(tensor) for tensor in found}) == len(found) else None  # may be shared
-
-
-def altered(module: nn.Module) -> bool:
-    """Whether a call of a module does more, or something else, than its class says."""
-    return bool(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or "forward" in module.__dict__
-    )
 
 
 def check_network(

@@ -11,16 +11,20 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from pushforward.kernels.dispatch import readable
-from pushforward.kernels.elementwise import fitting, refuse_others
+from pushforward.kernels.elementwise import fitting
 from pushforward.kernels.formula import Formula
+from pushforward.kernels.keeping import refuse_others
 from pushforward.kernels.layer import LayerCall, run_layers
+from pushforward.kernels.originals import Methods, altered
 from pushforward.kernels.plan import NetworkPlan, chained_widths
+from pushforward.maps.additive import Additive
+from pushforward.maps.affine import Affine
 from pushforward.maps.base import Map
-from pushforward.networks.mlp import altered
+from pushforward.maps.sigmoidal.logistic_mixture import LogisticMixture
+from pushforward.maps.splines.rational_quadratic import RationalQuadratic
 
 __all__ = [
     "FusedLayer",
-    "Methods",
     "Prepared",
     "Weights",
     "call_with",
@@ -61,6 +65,10 @@ class Prepared(NamedTuple):
     weights: Sequence[Tensor]
 
 
+_MAPS: dict[type, Methods] = {
+    kind: Methods(kind, "forward", "inverse")
+    for kind in (Additive, Affine, LogisticMixture, RationalQuadratic)
+}
 _PLANS: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
 
 
@@ -85,7 +93,9 @@ def prepared(
     """
     map, network = layer.map, layer.network
     formula = map.formula
-    if formula is None or not formula.fits or map.outside != "line" or altered(map):
+    if formula is None or not formula.fits or map.outside != "line":
+        return None
+    if altered(map) or not _MAPS[type(map)].are_those_of(map):
         return None
     if not formula.closed and (inverse or retraced):
         return None
@@ -119,27 +129,6 @@ def prepared(
         return z.flatten(-len(event)), logdet
 
     return Prepared(LayerCall(plan, plain, low, high, inverse), weights)
-
-
-class Methods:
-    """Methods that a kernel stands for, as their class was written.
-
-    Args:
-        kind: the class.
-        *names: the methods.
-    """
-
-    def __init__(self, kind: type, *names: str) -> None:
-        self._kind = kind
-        self._known = {name: getattr(kind, name) for name in names}
-
-    def are_those_of(self, layer: Any) -> bool:
-        """Whether a layer is of this very class, and nobody has put others in their place."""
-        return (
-            type(layer) is self._kind
-            and self._known.keys().isdisjoint(layer.__dict__)
-            and all(getattr(self._kind, name) is method for name, method in self._known.items())
-        )
 
 
 def fused(

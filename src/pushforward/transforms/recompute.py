@@ -82,7 +82,8 @@ class _Recomputed(torch.autograd.Function):
     def forward(
         ctx: Any, part: _Part, x: Tensor, context: Tensor | None, *parameters: Tensor
     ) -> tuple[Tensor, Tensor]:
-        z, logdet = part.go(x, context)
+        # views made here could not be changed in place by whoever gets them
+        z, logdet = (one.clone() if one._is_view() else one for one in part.go(x, context))
         ctx.part = part
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, z if part.turns_back else None, context, *parameters)

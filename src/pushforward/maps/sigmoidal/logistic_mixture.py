@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pushforward.kernels.elementwise import move
-from pushforward.kernels.formula import Formula
+from pushforward.kernels.formula import Formula, formula_of
 from pushforward.maps.numeric import Curve, NumericMap, check_counts, check_min_slope
 from pushforward.maps.sigmoidal.mixture import add_line, bounded_exp, logit_of_mixture, spread
 
@@ -48,6 +48,7 @@ class LogisticMixture(NumericMap):
 
     places: Tensor
     slopes: Tensor
+    _made_of = ("raw_width", "components", "min_slope")
 
     def __init__(self, components: int = 8, min_slope: float = 1e-3) -> None:
         super().__init__()
@@ -59,9 +60,14 @@ class LogisticMixture(NumericMap):
         self.register_buffer("places", places)
         self.register_buffer("slopes", slopes)
         if type(self) is LogisticMixture:
-            self.formula = Formula(
-                "logistic mixture", self.raw_width, components, min_slope=self.min_slope
-            )
+            self.formula = self._formula()
+
+    def _formula(self) -> Formula | None:
+        if self.raw_width != 3 * self.components + 2:
+            return None
+        return formula_of(
+            "logistic mixture", self.raw_width, terms=self.components, min_slope=self.min_slope
+        )
 
     @property
     def constants(self) -> tuple[Tensor | None, Tensor | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pushforward.kernels.formula import Formula
+from pushforward.kernels.formula import Formula, formula_of
 from pushforward.maps.splines.spline import Bin, Knots, Spline, closed
 
 __all__ = ["RationalQuadratic"]
@@ -59,6 +59,8 @@ class RationalQuadratic(Spline):
         True
     """
 
+    _made_of = ("raw_width", "bins", "tails", "min_width", "min_height", "min_slope")
+
     def __init__(
         self,
         bins: int = 8,
@@ -73,16 +75,21 @@ class RationalQuadratic(Spline):
         )
         self.raw_width = 2 * bins + self._slope_count()
         if type(self) is RationalQuadratic:
-            self.formula = Formula(
-                "rational quadratic",
-                self.raw_width,
-                bins,
-                tails,
-                min_width=self.min_width,
-                min_height=self.min_height,
-                min_slope=self.min_slope,
-                offset=self._slope_offset,
-            )
+            self.formula = self._formula()
+
+    def _formula(self) -> Formula | None:
+        if self.raw_width != 2 * self.bins + self._slope_count():
+            return None
+        return formula_of(
+            "rational quadratic",
+            self.raw_width,
+            terms=self.bins,
+            tails=self.tails,
+            min_width=self.min_width,
+            min_height=self.min_height,
+            min_slope=self.min_slope,
+            offset=self._slope_offset,
+        )
 
     def _knots(self, raw: Tensor) -> Knots:
         k = self.bins

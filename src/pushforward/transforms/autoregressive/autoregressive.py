@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pushforward.errors import InverseError, ShapeError
 from pushforward.kernels.dispatch import eager
+from pushforward.kernels.originals import Methods
 from pushforward.kernels.plan import NetworkPlan
 from pushforward.maps.base import Map, as_map
 from pushforward.networks.masked_mlp import MaskedMLP
@@ -17,7 +18,7 @@ from pushforward.networks.stepwise import Stepwise
 from pushforward.numerics.conditioning import reach
 from pushforward.numerics.dependence import dependence
 from pushforward.numerics.solvers.triangular import may_sweep, swept
-from pushforward.transforms.fused import Methods, Prepared, Weights, call_with, fused, prepared
+from pushforward.transforms.fused import Prepared, Weights, call_with, fused, prepared
 from pushforward.transforms.moving import Moving, entered, left
 
 __all__ = ["Autoregressive"]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pushforward.errors import ArgumentError
 from pushforward.kernels.dispatch import eager
 from pushforward.kernels.layer import retrace_layer
+from pushforward.kernels.originals import Methods
 from pushforward.kernels.plan import NetworkPlan
 from pushforward.maps.base import Map, as_map
 from pushforward.networks.given import made_network, shaped_output
@@ -23,7 +24,7 @@ from pushforward.transforms.coupling.keeps import half, shape_of
 from pushforward.transforms.domains import Angles, Box, Domain, Everywhere, PartOf
 from pushforward.transforms.domains.together import groups, row_of, shaped, side_by_side
 from pushforward.transforms.elementwise import Elementwise
-from pushforward.transforms.fused import Methods, Prepared, Weights, call_with, fused, prepared
+from pushforward.transforms.fused import Prepared, Weights, call_with, fused, prepared
 from pushforward.transforms.moving import domain_of, entered, image_of, left
 
 __all__ = ["Coupling"]

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from pushforward.kernels.dispatch import eager, readable
 from pushforward.kernels.layer import LayerCall
+from pushforward.kernels.originals import Methods
 from pushforward.kernels.plan import TrianglesPlan
 from pushforward.numerics.precision import full_precision
-from pushforward.transforms.fused import Methods, Prepared, Weights, fused
+from pushforward.transforms.fused import Prepared, Weights, fused
 from pushforward.transforms.linear.matrix import (
     OFFSET,
     SMALLEST,
