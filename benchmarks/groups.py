@@ -22,7 +22,6 @@ from pushforward.data.toys import TOYS
 from results import Record, add_result_options, print_table
 
 LIMIT = 0.01  # of the flow's samples; the truth itself has some there
-SAMPLES = 200_000
 HEAD = ("density", "flow", "seed", "share below", "±", "truth's own", "surplus", "KL", "")
 
 
@@ -34,7 +33,7 @@ def main() -> int:
     kept = True
     for name in ("eight_gaussians", "rings"):
         toy = TOYS[name]
-        fresh = toy.sample(SAMPLES, seed=1_000_003, dtype=torch.float64)
+        fresh = toy.sample(options.samples, seed=1_000_003, dtype=torch.float64)
         true = toy.log_prob(fresh)
         level = float(true.max()) + math.log(0.01)
         own = float((true < level).double().mean())
@@ -43,11 +42,11 @@ def main() -> int:
                 flow = getattr(pf.flows, recipe)(2, seed=seed)
                 rows = toy.sample(options.rows, seed=seed)
                 pf.fit(flow, rows, steps=options.steps, progress=False, seed=seed)
-                drawn = flow.sample(SAMPLES, generator=torch.Generator().manual_seed(seed)).double()
-                share = float((toy.log_prob(drawn) < level).double().mean())
+                drawn = flow.sample(options.samples, generator=torch.Generator().manual_seed(seed))
+                share = float((toy.log_prob(drawn.double()) < level).double().mean())
                 with torch.no_grad():
                     gap = (true - flow.double().log_prob(fresh)).mean()
-                error = math.sqrt(share * (1.0 - share) / SAMPLES)
+                error = math.sqrt(share * (1.0 - share) / options.samples)
                 good = record.add(
                     f"{recipe} on {name}: share of samples below a hundredth of the peak",
                     share,
@@ -74,6 +73,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--steps", type=int, default=None, help="of training (by the rows)")
+    parser.add_argument("--samples", type=int, default=200_000, help="of the truth and each flow")
     parser.add_argument("--threads", type=int, default=1)
     add_result_options(parser, "groups")
     return parser.parse_args()

@@ -92,7 +92,7 @@ def test_round_trips(tmp_path):
 
 
 def test_groups(tmp_path):
-    result, _ = run("groups.py", tmp_path, "--rows", 500, "--steps", 10)
+    result, _ = run("groups.py", tmp_path, "--rows", 500, "--steps", 10, "--samples", 4000)
     shares = [figure["value"] for figure in result["figures"]]
     assert len(shares) == 4
     assert all(0.0 <= share < 0.5 for share in shares)

@@ -1,4 +1,4 @@
-"""Every recipe as a user takes it: its defaults, two hundred steps, and what is done with it."""
+"""Every recipe as a user takes it: its defaults, a hundred steps, and what is done with it."""
 
 import pytest
 import torch
@@ -9,7 +9,9 @@ from pushforward.data.toys import TOYS
 from pushforward.flows import RECIPES
 
 # Steps, and rows that are checked: fewer of flows that solve an equation for every call.
-STEPS, ROWS = {"ffjord": 80}, {"ffjord": 200, "residual": 500}
+STEPS, ROWS = {"ffjord": 60, "made": 200, "nice": 200}, {"residual": 200}
+# Its integral over the plane takes a minute; test_check.py asks all laws of it before training.
+DEAR = {"ffjord"}
 GAIN = 0.3  # nats a row above the normal density that most of them start as
 
 
@@ -24,13 +26,14 @@ def test_a_recipe_with_its_defaults_is_fitted_checked_sampled_and_saved(name, mo
     seen, held_out = moons
     start = pf.Flow(pf.transforms.Standardize(2), pf.bases.Normal(2)).fit(seen)
     flow = RECIPES[name].build(2, seed=0)
-    pf.fit(flow, seen, steps=STEPS.get(name, 200), progress=False)
+    pf.fit(flow, seen, steps=STEPS.get(name, 100), progress=False)
     with torch.no_grad():
         gained = float((flow.log_prob(held_out) - start.log_prob(held_out)).mean())
     assert gained > GAIN
 
-    report = pf.check(flow, held_out[: ROWS.get(name)], show=False)
-    assert report.passed, report
+    if name not in DEAR:
+        report = pf.check(flow, held_out[: ROWS.get(name)], show=False)
+        assert report.passed, report
 
     drawn = flow.sample(500, generator=torch.Generator().manual_seed(0))
     assert drawn.shape == (500, 2)

@@ -1,6 +1,7 @@
 """Laws every flow keeps: it is a density, and it samples from that density."""
 
 import copy
+import functools
 import math
 import pickle
 
@@ -41,27 +42,39 @@ def test_every_recipe_has_a_case():
     assert set(RECIPES) <= covered
 
 
-@every_case
-@either_context
-def test_the_density_integrates_to_one_on_a_line(case, context):
-    flow, c = made(case, 1, context), one(context)
+NAMED = {case.name: case for case in CASES}
+
+
+@functools.cache
+def on_a_line(name, context):
+    """A flow of one feature, points, and its density there: two laws look at them."""
+    flow, c = made(NAMED[name], 1, context), one(context)
     low, high = box(flow, c, 1)
     x = torch.linspace(float(low), float(high), 40_001, dtype=torch.float64)
     with torch.no_grad():
-        mass = torch.trapezoid(flow.log_prob(x[:, None], c).exp(), x)
-    assert float(mass) == pytest.approx(1.0, abs=2e-3)
+        return flow, x, flow.log_prob(x[:, None], c).exp()
+
+
+@functools.cache
+def on_a_plane(name):
+    """A flow of two features, the sides of a grid, and its density on the grid."""
+    flow, c = made(NAMED[name], 2, 2), one(2)
+    ends = zip(*box(flow, c, 2), strict=True)
+    sides = [torch.linspace(float(a), float(b), NAMED[name].points).double() for a, b in ends]
+    with torch.no_grad():
+        return flow, sides, flow.log_prob(torch.cartesian_prod(*sides), c).exp()
+
+
+@every_case
+@either_context
+def test_the_density_integrates_to_one_on_a_line(case, context):
+    _, x, density = on_a_line(case.name, context)
+    assert float(torch.trapezoid(density, x)) == pytest.approx(1.0, abs=2e-3)
 
 
 @every_case
 def test_the_density_integrates_to_one_on_a_plane(case):
-    flow, c = made(case, 2, 2), one(2)
-    low, high = box(flow, c, 2)
-    sides = [
-        torch.linspace(float(a), float(b), case.points).double()
-        for a, b in zip(low, high, strict=True)
-    ]
-    with torch.no_grad():
-        density = flow.log_prob(torch.cartesian_prod(*sides), c).exp()
+    _, sides, density = on_a_plane(case.name)
     cell = math.prod(float(side[1] - side[0]) for side in sides)
     assert float(density.sum()) * cell == pytest.approx(1.0, abs=5e-3)
 
@@ -70,14 +83,10 @@ def test_the_density_integrates_to_one_on_a_plane(case):
 @either_context
 def test_samples_follow_the_density_on_a_line(case, context):
     """Kolmogorov-Smirnov against the integral of the density, at one in a thousand."""
-    flow, c = made(case, 1, context), one(context)
-    low, high = box(flow, c, 1)
-    x = torch.linspace(float(low), float(high), 40_001, dtype=torch.float64)
-    with torch.no_grad():
-        density = flow.log_prob(x[:, None], c).exp()
+    flow, x, density = on_a_line(case.name, context)
     below = torch.cumulative_trapezoid(density, x)
     below = torch.cat((torch.zeros(1), below)) + (1.0 - below[-1]) / 2.0
-    drawn = flow.sample(4000, c, generator=seeded(3))[:, 0]
+    drawn = flow.sample(4000, one(context), generator=seeded(3))[:, 0]
     place = ((drawn - x[0]) / (x[1] - x[0])).long().clamp(0, len(x) - 1)
     assert stats.kstest(below[place].numpy(), "uniform").pvalue > 1e-3
 
@@ -85,10 +94,9 @@ def test_samples_follow_the_density_on_a_line(case, context):
 @every_case
 def test_samples_follow_the_density_on_a_plane(case):
     """Chi-square over cells of about equal mass, their mass by quadrature, at one in a thousand."""
-    flow, c, n = made(case, 2, 2), one(2), 4000
+    c, n = one(2), 4000
+    flow, sides, mass = on_a_plane(case.name)
     reference = flow.sample(20_000, c, generator=seeded(9))
-    ends = zip(*box(flow, c, 2), strict=True)
-    sides = [torch.linspace(float(a), float(b), case.points).double() for a, b in ends]
     inner = []
     for i, side in enumerate(
         sides
@@ -97,8 +105,6 @@ def test_samples_follow_the_density_on_a_plane(case):
         place = torch.bucketize(cuts, side)
         inner.append((side[place] + side[place - 1]) / 2.0)
     grid = torch.cartesian_prod(*sides)
-    with torch.no_grad():
-        mass = flow.log_prob(grid, c).exp()
 
     def cells(x):
         return sum(torch.bucketize(x[:, i].contiguous(), inner[i]) * 6**i for i in (0, 1))
