@@ -41,7 +41,8 @@ setup(
         Extension(
             "pushforward.kernels._compiled",
             sources=[str(SOURCES / "kernels.c")],
-            depends=[str(path) for path in sorted(SOURCES.glob("*.h"))],
+            # this file, too: its flags
+            depends=["setup.py", *(str(path) for path in sorted(SOURCES.glob("*.h")))],
             extra_compile_args=[] if sys.platform == "win32" else FLAGS,
             libraries=[] if sys.platform == "win32" else ["m", "pthread"],
             optional=True,
