@@ -111,8 +111,8 @@ def fit(
         precision: ``"float32"``; ``"float64"``, to which the flow is converted; or
             ``"bfloat16"``, in which networks compute while weights, maps and log-determinants
             stay in float32.
-        compile: whether to run the loss through ``torch.compile``. It compiles for a minute and
-            needs a C++ compiler; on a processor flows of layers that have kernels are faster
+        compile: whether to run the loss through ``torch.compile``. It compiles for half a minute
+            and needs a C++ compiler; on a processor flows of layers that have kernels are faster
             without it (docs/kernels.md has figures), so try it on flows of other layers.
         seed: of split, order and whatever is random in training; the caller's random state is
             left alone. The same seed gives the same weights on the same machine.
