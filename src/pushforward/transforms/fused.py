@@ -95,7 +95,8 @@ def prepared(
     formula = map.formula
     if formula is None or not formula.fits or map.outside != "line":
         return None
-    if altered(map) or not _MAPS[type(map)].are_those_of(map):
+    methods = _MAPS.get(type(map))  # none of a map that was given a formula from outside
+    if methods is None or altered(map) or not methods.are_those_of(map):
         return None
     if not formula.closed and (inverse or retraced):
         return None
