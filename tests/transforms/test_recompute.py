@@ -1,6 +1,7 @@
 """Activations made again in the backward pass: the same gradients, in memory that does not grow."""
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from tests.transforms.cases import CASES, made, points, scatter
 from torch.testing import assert_close
 
 import pushforward as pf
-from pushforward import Flow, bases, maps
+from pushforward import Flow, bases, kernels, maps
 from pushforward import transforms as T
 from pushforward.errors import ArgumentError
 from pushforward.transforms import recompute
@@ -375,3 +376,23 @@ def test_memory_is_remembered_printed_and_refused(tmp_path):
     assert "memory='recompute'" in repr(flow.transform)
     with pytest.raises(ArgumentError, match="memory is 'little', expected 'store' or 'recompute'"):
         T.Compose(T.Reverse(2), memory="little")
+
+
+@pytest.mark.parametrize("kernels_on", [True, False])
+def test_what_it_gives_may_be_changed_in_place(kernels_on):
+    """As what a row of steps gives otherwise."""
+    steps = [
+        T.Coupling(4, map=maps.Affine(), hidden=(8,)),
+        T.Standardize(4),
+        T.Coupling((4,), map=maps.Affine(), hidden=(8,)),
+    ]
+    found = []
+    for memory in ("store", "recompute"):
+        made = T.Compose(*steps, memory=memory).double()
+        x = torch.linspace(-1.0, 1.0, 12, dtype=torch.float64).reshape(3, 4).requires_grad_()
+        with nullcontext() if kernels_on else kernels.disabled():
+            z, logdet = made(x)
+            z.mul_(2.0)
+            logdet.add_(1.0)
+            found.append(torch.autograd.grad(z.square().sum() + logdet.sum(), x)[0])
+    assert_close(found[1], found[0])
