@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import math
 import operator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,9 @@ from pushforward.errors import ArgumentError
 from pushforward.spec import Part
 from pushforward.transforms.domains import Domain, Everywhere
 from pushforward.transforms.domains.box import per_feature
+from pushforward.transforms.fused import Prepared
 
-__all__ = ["Base", "draw_components", "draw_counts", "per_feature", "sampled_shape"]
+__all__ = ["Base", "Scored", "draw_components", "draw_counts", "per_feature", "sampled_shape"]
 
 
 class Base(Part, nn.Module):
@@ -49,9 +50,37 @@ class Base(Part, nn.Module):
     ) -> Tensor:
         """Differentiable draws, ``(*n, *context_batch, *event_shape)``."""
 
+    def _in_a_row(self, z: Tensor) -> Prepared | None:
+        """The log-density, without a context, for a kernel that computes it behind transforms.
+
+        It stands for a step whose logdet it is, and that gives no z. None where no kernel can.
+        """
+        return None
+
     def settle(self, z: Tensor | None = None, context: Tensor | None = None) -> Base:
         """Set what evaluation needs to know after training; by default nothing."""
         return self
+
+
+class Scored(NamedTuple):
+    """A step behind those of a transform: it gives the log-density of what comes to it.
+
+    Attributes:
+        base: the density.
+        context: what it is read with, for all that comes.
+    """
+
+    base: Any
+    context: Tensor | None
+
+    def take(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The same z, and its log-density in the place of a logdet."""
+        return z, self.base.log_prob(z, self.context)
+
+    def in_a_row(self, z: Tensor, context: Tensor | None) -> Prepared | None:
+        """What a kernel needs to compute it behind others, if it can."""
+        plain = self.context is not None or not isinstance(self.base, Base)
+        return None if plain else self.base._in_a_row(z)
 
 
 def draw_counts(n: Any) -> tuple[int, ...]:

@@ -78,7 +78,9 @@ class LocationScale(Base):
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Log-density in nats."""
-        loc, log_scale, *shape = self._parameters_for("log_prob", z.shape[:-1], context)
+        return self._density(z, *self._parameters_for("log_prob", z.shape[:-1], context))
+
+    def _density(self, z: Tensor, loc: Tensor, log_scale: Tensor, *shape: Tensor) -> Tensor:
         each = self._standard_log_prob((z - loc) * (-log_scale).exp(), *shape)
         return each.sum(-1) - log_scale.sum(-1)
 

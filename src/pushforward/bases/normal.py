@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from pushforward.bases.base import LOG_SQRT_2PI
 from pushforward.bases.location_scale import LocationScale
+from pushforward.kernels.chain import LayerCall
+from pushforward.kernels.dispatch import fixed, readable
+from pushforward.kernels.originals import Methods
+from pushforward.kernels.plan import ConstantPlan
+from pushforward.transforms.fused import Prepared, Weights
 
 __all__ = ["Normal"]
 
@@ -54,6 +60,20 @@ class Normal(LocationScale):
     ) -> None:
         super().__init__(features, loc, scale, learn, context, hidden)
 
+    def _in_a_row(self, z: Tensor) -> Prepared | None:
+        if self.network is not None or not _METHODS.are_those_of(self):
+            return None
+        loc, log_scale = self.loc, self.log_scale
+        if z.shape[-1:] != self.event_shape or not z.numel():
+            return None
+        if not (fixed(self.event_shape, loc, log_scale) and readable((z, loc, log_scale))):
+            return None
+
+        def plain(z: Tensor, context: Tensor | None, none: Weights) -> tuple[Tensor, Tensor]:
+            return z.new_empty(0), self._density(z, loc, log_scale)
+
+        return Prepared(LayerCall(_plan(z.shape[-1]), plain, loc, log_scale, False), ())
+
     def _standard_log_prob(self, h: Tensor, *shape: Tensor) -> Tensor:
         return -0.5 * h.square() - LOG_SQRT_2PI
 
@@ -61,3 +81,11 @@ class Normal(LocationScale):
         self, like: Tensor, generator: torch.Generator | None, *shape: Tensor
     ) -> Tensor:
         return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+
+
+_METHODS = Methods(Normal, "log_prob", "_standard_log_prob", "_density", "_parameters_for")
+
+
+@lru_cache(maxsize=256)
+def _plan(features: int) -> ConstantPlan:
+    return ConstantPlan(features, density=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.bases import Base
-from pushforward.bases.base import draw_counts
+from pushforward.bases.base import Scored, draw_counts
 from pushforward.errors import ArgumentError, ContextError, InputTypeError, ShapeError
 from pushforward.flows.arrays import as_tensor
 from pushforward.flows.supports import base_for, origin, refuse_lost_mass, refuse_outside
@@ -198,9 +198,8 @@ class Flow(Part, nn.Module):
         return sum(counts) or samples
 
     def _log_prob(self, x: Tensor, e: Tensor | None) -> Tensor:
-        logdet: Tensor
-        z, logdet = self.transform(x, e if self.transform.context else None)
-        return self._base_log_prob(z, e) + logdet
+        end = Scored(self.base, e if self.base.context else None)
+        return self.transform._scored(x, e if self.transform.context else None, end)
 
     def _base_log_prob(self, z: Tensor, e: Tensor | None) -> Tensor:
         return self.base.log_prob(z, e if self.base.context else None)  # type: ignore[no-any-return]

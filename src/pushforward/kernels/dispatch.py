@@ -14,7 +14,7 @@ from torch.utils._device import DeviceContext
 from pushforward.kernels import library
 from pushforward.kernels.cuda.ready import ready
 
-__all__ = ["disabled", "eager", "followed", "readable", "way"]
+__all__ = ["disabled", "eager", "fixed", "followed", "readable", "way"]
 
 _off = 0
 
@@ -113,6 +113,14 @@ def readable(tensors: Sequence[Tensor]) -> bool:
         and not any(map(_is_opposite, tensors))
         and not any(map(_is_nothing, tensors))
         and not (torch.is_grad_enabled() and any(map(_is_inference, tensors)))
+    )
+
+
+def fixed(shape: Sequence[int], *tensors: Tensor) -> bool:
+    """Whether tensors have this shape and lie in one piece, and nobody asks for gradients."""
+    return all(
+        tensor.shape == shape and tensor.is_contiguous() and not tensor.requires_grad
+        for tensor in tensors
     )
 
 

@@ -30,7 +30,7 @@ __all__ = [
     "threads",
 ]
 
-_VERSION = 2  # of the structures below, which are those of csrc/types.h
+_VERSION = 3  # of the structures below, which are those of csrc/types.h
 MOST_LAYERS = 8
 MOST_CHAINED = 64
 _SWITCH = "PUSHFORWARD_KERNELS"  # 0 switches the kernels off; a path is another library's
@@ -108,7 +108,7 @@ LAYER_CALL = Struct(f"@{16 + 4 * MOST_LAYERS}q")
 
 
 class Layer(Structure):
-    """``layer_t``: a coupling, a masked autoregression or a product of triangles."""
+    """``layer_t``: a coupling, a masked autoregression, a product of triangles, or constants."""
 
     _fields_ = (
         ("rows", c_int64),

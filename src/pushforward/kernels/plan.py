@@ -14,6 +14,7 @@ from pushforward.kernels.library import LAYER_CALL, MOST_LAYERS, Layer, MapField
 __all__ = [
     "ACTIVATIONS",
     "MOST_LAYERS",
+    "ConstantPlan",
     "NetworkPlan",
     "Plan",
     "Staircase",
@@ -21,7 +22,7 @@ __all__ = [
     "chained_widths",
 ]
 
-_NETWORK, _TRIANGLES = 0, 1  # kinds of layers
+_NETWORK, _TRIANGLES, _SCALING, _NORMAL = range(4)  # kinds of layers
 ACTIVATIONS = ("relu", "tanh", "elu", "silu")
 
 
@@ -41,8 +42,11 @@ class Plan:
         tensors: how many parameters it has: what multiplies and what is added, in turn.
         saved: numbers of a row that backward needs.
         context: width of its context.
+        density: whether it ends a row with the log-density of a base, and gives no z.
         tail: the layer as the kernels read it, behind what changes from call to call.
     """
+
+    density = False
 
     tensors: int
     saved: int
@@ -136,6 +140,24 @@ class TrianglesPlan(Plan):
         self.tensors, self.saved, self.context = 4 if shift else 3, 0, 0
         fields = Layer(map=MapFields(offset=offset, min_slope=least))
         fields.kind, fields.features = _TRIANGLES, features
+        self._write(fields)
+
+
+class ConstantPlan(Plan):
+    """What has neither a network nor parameters, but two constants for each feature.
+
+    A scaling has centre and width; it costs nothing to keep. The log-density of a normal base has
+    location and log-scale; it gives no z but an empty tensor.
+
+    Args:
+        features: width of x.
+        density: whether it is the density.
+    """
+
+    def __init__(self, features: int, *, density: bool = False) -> None:
+        self.tensors = self.saved = self.context = 0
+        self.density = density
+        fields = Layer(kind=_NORMAL if density else _SCALING, features=features)
         self._write(fields)
 
 

@@ -18,7 +18,7 @@ from pushforward.transforms.domains.together import carried
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pushforward.transforms.fused import Prepared
+    from pushforward.transforms.fused import Prepared, Taken
 
 __all__ = ["EXACTNESS", "Retraced", "Transform", "current_generator", "drawing_from", "weakest"]
 
@@ -127,6 +127,15 @@ class Transform(Part, nn.Module):
         What x is read for, such as its type and its shape, holds for all steps of the row.
         """
         return None
+
+    def _scored(self, x: Tensor, context: Tensor | None, end: Taken) -> Tensor:
+        """What a step gives for z in the place of a logdet, and the logdet.
+
+        A transform that knows how to take its steps and this one together overrides it.
+        """
+        logdet: Tensor
+        z, logdet = self(x, context)
+        return end.take(z, None)[1] + logdet
 
     def _retraced(self, method: str, end: Tensor, context: Tensor | None) -> Retraced:
         """Find what ``_forward`` or ``_inverse`` began with from its end, and take it again.

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
 from pushforward.errors import ArgumentError, InputTypeError, ShapeError
+from pushforward.kernels.originals import Methods, altered
 from pushforward.numerics.dependence import chained, turned
 from pushforward.numerics.subset import some_of
 from pushforward.transforms.base import Transform, weakest
@@ -21,6 +23,8 @@ from pushforward.transforms.replay import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from pushforward.transforms.fused import Taken
 
 __all__ = ["Compose", "Inverse", "in_a_row", "of_each_row", "push"]
 
@@ -120,6 +124,14 @@ class Compose(Transform):
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return self._run("_inverse", z, context)
 
+    def _scored(self, x: Tensor, context: Tensor | None, end: Taken) -> Tensor:
+        plain = self.memory == "recompute" or not _METHODS.are_those_of(self)
+        if plain or altered(self) or _has_any_global_hook():  # type: ignore[no-untyped-call]
+            return super()._scored(x, context, end)
+        context = self._admit("forward", "x", x, self.event_shape, context)
+        steps = [Step(step, "_forward") for step in self._all()]
+        return in_turn([*steps, end], x, context)[1]
+
     def _run(self, method: str, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Apply steps in turn. Shapes were checked at the door and at construction."""
         if self.memory == "recompute":
@@ -165,6 +177,9 @@ class Compose(Transform):
     def influence(self) -> Tensor | None:
         """What gets through all steps."""
         return chained(step.influence() for step in self._all())
+
+
+_METHODS = Methods(Compose, "forward", "_forward", "_run", "_scored")
 
 
 class Inverse(Transform):

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from pushforward.kernels.chain import LayerCall
 from pushforward.kernels.dispatch import readable
 from pushforward.kernels.elementwise import fitting
 from pushforward.kernels.formula import Formula
 from pushforward.kernels.keeping import refuse_others
-from pushforward.kernels.layer import LayerCall, run_layers
+from pushforward.kernels.layer import run_layers
 from pushforward.kernels.originals import Methods, altered
 from pushforward.kernels.plan import NetworkPlan, chained_widths
 from pushforward.maps.additive import Additive
@@ -26,6 +27,7 @@ from pushforward.maps.splines.rational_quadratic import RationalQuadratic
 __all__ = [
     "FusedLayer",
     "Prepared",
+    "Taken",
     "Weights",
     "call_with",
     "fused",
@@ -63,6 +65,16 @@ class Prepared(NamedTuple):
 
     call: LayerCall
     weights: Sequence[Tensor]
+
+
+class Taken(Protocol):
+    """A step among others."""
+
+    def take(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Apply it: what it gives, and its logdet."""
+
+    def in_a_row(self, x: Tensor, context: Tensor | None) -> Prepared | None:
+        """What a kernel needs to apply it among others, if it can."""
 
 
 _MAPS: dict[type, Methods] = {

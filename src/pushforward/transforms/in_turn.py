@@ -10,8 +10,7 @@ from torch import Tensor
 from pushforward.kernels.dispatch import eager
 from pushforward.kernels.layer import run_layers
 from pushforward.kernels.library import MOST_CHAINED
-from pushforward.transforms.fused import Prepared
-from pushforward.transforms.replay import Step
+from pushforward.transforms.fused import Prepared, Taken
 
 __all__ = ["in_turn"]
 
@@ -20,7 +19,7 @@ __all__ = ["in_turn"]
 _MOST_SAVED = 1 << 24
 
 
-def in_turn(steps: Sequence[Step], x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+def in_turn(steps: Sequence[Taken], x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
     """Take steps one after the other: where they end, and the sum of their logdets.
 
     Steps that kernels know are taken in rows: one call, one operation of autograd and one team of
@@ -42,24 +41,25 @@ def in_turn(steps: Sequence[Step], x: Tensor, context: Tensor | None) -> tuple[T
     return x, total
 
 
-def _row(steps: Sequence[Step], x: Tensor, context: Tensor | None) -> list[Prepared]:
+def _row(steps: Sequence[Taken], x: Tensor, context: Tensor | None) -> list[Prepared]:
     """The first steps that a kernel can take together.
 
-    Autograd goes along with all of them, or with none: what is not trained is not kept for it.
+    Autograd goes along with all of them, or with none: what is not trained is not kept for it. But
+    there is nothing to keep of a scaling.
     """
     row: list[Prepared] = []
     graph = torch.is_grad_enabled()
     each = x.shape[:-1].numel() * x.element_size()
-    saved, before = 0, False
+    saved, before, light = 0, False, True
     for step in steps:
         one = step.in_a_row(x, context)
         if one is None:
             break
         now = graph and (before or _followed(one, x, context))
         saved += one.call.plan.saved * each if now else 0
-        if row and (now != before or saved > _MOST_SAVED):
+        if row and (saved > _MOST_SAVED or (now != before and not light)):
             break
-        before = now
+        before, light = now, light and not one.call.plan.tensors
         row.append(one)
     return row
 

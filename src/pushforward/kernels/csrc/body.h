@@ -14,6 +14,7 @@
 #include "layer.h"
 #include "layer_backward.h"
 #include "triangles.h"
+#include "constant.h"
 #include "layer_run.h"
 
 static const functions_t FN(functions) = {

@@ -102,7 +102,7 @@ static int runs_here(int target) {
 #endif
 
 /* Which version of the structures this library reads. */
-EXPORT int64_t pushforward_version(void) { return 2; }
+EXPORT int64_t pushforward_version(void) { return 3; }
 EXPORT int64_t pushforward_sizes(int64_t which) {
   return which == 0 ? sizeof(elementwise_t) : which == 1 ? sizeof(layer_t) : MOST_CHAINED;
 }

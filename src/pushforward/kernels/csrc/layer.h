@@ -18,6 +18,7 @@ typedef struct {
 static const linear_t *FN(last_linear)(const layer_t *l) { return &l->linear[l->layers - 1]; }
 
 static int64_t FN(triangles_step)(const layer_t *l);
+static int FN(is_constant)(const layer_t *l);
 
 /* Numbers of a linear layer's gradients: the weight's rows; sums for the bias, and what they lost. */
 static int64_t FN(gradients_of)(const linear_t *linear) {
@@ -27,8 +28,8 @@ static int64_t FN(gradients_of)(const linear_t *linear) {
 static void FN(measure)(const layer_t *l, FN(job) *job) {
   job->layer = l;
   job->failed = 0;
-  if (l->kind == TRIANGLES) {
-    job->gradient_step = FN(triangles_step)(l);
+  if (l->kind != NETWORK) {
+    job->gradient_step = FN(is_constant)(l) ? 0 : FN(triangles_step)(l);
     return;
   }
   job->map = l->map;

@@ -70,6 +70,11 @@ static int FN(masked)(const layer_t *l) {
   return l->kind == NETWORK && l->linear[0].limit != 0;
 }
 
+/* Whether threads meet at a layer: forward for masked weights alone, backward for gradients, too. */
+static int FN(meets)(const layer_t *l, int backward) {
+  return FN(masked)(l) || (backward && !FN(is_constant)(l));
+}
+
 /* Weights and gradients lie in two rooms that are used in turn, by the layers at which threads meet: a
  * thread may be one meeting ahead of another, and no more. */
 static void FN(chain_forward)(void *argument, int64_t first, int64_t last, team_t team) {
@@ -80,7 +85,9 @@ static void FN(chain_forward)(void *argument, int64_t first, int64_t last, team_
       FN(pack_rows)(job, team);
       meet(team);
     }
-    if (job->layer->kind == TRIANGLES)
+    if (FN(is_constant)(job->layer))
+      FN(constant_blocks)(job, first, last);
+    else if (job->layer->kind == TRIANGLES)
       FN(triangles_blocks)(job, first, last);
     else if (job->layer->inverse && FN(masked)(job->layer))
       FN(sequential_blocks)(job, first, last);
@@ -97,7 +104,9 @@ static void FN(chain_backward)(void *argument, int64_t first, int64_t last, team
       FN(pack_rows)(job, team);
       meet(team);
     }
-    if (job->layer->kind == TRIANGLES) {
+    if (FN(is_constant)(job->layer)) {
+      FN(constant_backward_blocks)(job, first, last);
+    } else if (job->layer->kind == TRIANGLES) {
       FN(triangles_backward_blocks)(job, first, last, team.number);
       meet(team);
       FN(triangles_gradients)(job, team);
@@ -115,6 +124,7 @@ static int64_t FN(threads_of)(const FN(chain) *chain, int64_t passes) {
   for (int64_t c = 0; c < chain->count; c++) {
     const layer_t *l = chain->jobs[c].layer;
     if (l->kind == TRIANGLES) each += 2 * l->features * l->features;
+    if (FN(is_constant)(l)) each += 8 * l->features;
     each += l->moved * l->map.width * 20; /* what the map costs, about */
     for (int64_t i = 0; i < l->layers; i++) each += 2 * l->linear[i].inputs * l->linear[i].outputs;
   }
@@ -140,7 +150,7 @@ static int FN(chain_run)(const layer_t *layers, int64_t count, int backward) {
   if (!memory) return 1;
   for (int64_t c = 0, meetings = 0; c < count; c++) {
     FN(settle)(&chain.jobs[c], memory + (meetings & 1) * room, backward);
-    meetings += backward || FN(masked)(&layers[c]); /* forward uses room for masked weights alone */
+    meetings += FN(meets)(&layers[c], backward);
   }
   parallel(backward ? FN(chain_backward) : FN(chain_forward), &chain,
            (layers[0].rows + BLOCK - 1) / BLOCK, used);

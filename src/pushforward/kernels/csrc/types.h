@@ -57,15 +57,15 @@ typedef struct {
 #define MOST_LAYERS 8
 #define MOST_CHAINED 64 /* layers in a row */
 
-enum kind { NETWORK = 0, TRIANGLES = 1 };
+enum kind { NETWORK = 0, TRIANGLES = 1, SCALING = 2, NORMAL = 3 };
 
 /* A network that reads some features and a context, and a map that moves features by what it says:
- * a coupling, or a masked autoregression; or a product of triangles (csrc/triangles.h). What changes
- * from call to call comes first. */
+ * a coupling, or a masked autoregression; or a product of triangles (csrc/triangles.h), a scaling or
+ * the density of a base (csrc/constant.h). What changes from call to call comes first. */
 typedef struct {
   int64_t rows;
   const void *x;                         /* (rows, features), contiguous */
-  void *z, *logdet;                      /* (rows, features), (rows,) */
+  void *z, *logdet;                      /* (rows, features), (rows,); a density gives no z */
   const void *context_values;
   int64_t context_row;                   /* 0 where one context serves all rows */
   const void *low, *high;                /* of the map */

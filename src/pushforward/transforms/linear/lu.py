@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pushforward.kernels.chain import LayerCall
 from pushforward.kernels.dispatch import eager, readable
-from pushforward.kernels.layer import LayerCall
 from pushforward.kernels.originals import Methods
 from pushforward.kernels.plan import TrianglesPlan
 from pushforward.numerics.precision import full_precision

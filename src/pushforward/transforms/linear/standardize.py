@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 
 from pushforward.errors import DataError
+from pushforward.kernels.chain import LayerCall
+from pushforward.kernels.dispatch import fixed, readable
+from pushforward.kernels.originals import Methods
+from pushforward.kernels.plan import ConstantPlan
 from pushforward.numerics.order_statistics import quantiles, refuse_empty, refuse_not_finite
 from pushforward.numerics.sketches import Moments
 from pushforward.transforms.base import Transform
+from pushforward.transforms.fused import Prepared, Weights
 from pushforward.transforms.linear.matrix import spread, whole
 
 __all__ = ["ActNorm", "Standardize"]
@@ -67,14 +74,46 @@ class Standardize(Transform):
         return self
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        return (x - self.mean) / self.scale, spread(-self.scale.log().sum(), x)
+        return _scaled(x, self.mean, self.scale)
 
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        return torch.addcmul(self.mean, z, self.scale), spread(self.scale.log().sum(), z)
+        return _unscaled(z, self.mean, self.scale)
+
+    def _in_a_row(self, method: str, x: Tensor, context: Tensor | None) -> Prepared | None:
+        if not _METHODS.are_those_of(self) or x.shape[-1:] != self.event_shape or not x.numel():
+            return None
+        mean, scale = self._buffers["mean"], self._buffers["scale"]
+        if mean is None or scale is None or not fixed(self.event_shape, mean, scale):
+            return None
+        if not readable((x, mean, scale)):
+            return None
+        inverse = method == "_inverse"
+        apply = _unscaled if inverse else _scaled
+
+        def plain(x: Tensor, context: Tensor | None, none: Weights) -> tuple[Tensor, Tensor]:
+            return apply(x, mean, scale)
+
+        return Prepared(LayerCall(_plan(x.shape[-1]), plain, mean, scale, inverse), ())
 
     def influence(self) -> Tensor:
         """Each feature its own z."""
         return torch.eye(self.event_shape[0], dtype=torch.bool)
+
+
+_METHODS = Methods(Standardize, "_forward", "_inverse")
+
+
+@lru_cache(maxsize=256)
+def _plan(features: int) -> ConstantPlan:
+    return ConstantPlan(features)
+
+
+def _scaled(x: Tensor, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    return (x - mean) / scale, spread(-scale.log().sum(), x)
+
+
+def _unscaled(z: Tensor, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.addcmul(mean, z, scale), spread(scale.log().sum(), z)
 
 
 class ActNorm(Transform):
