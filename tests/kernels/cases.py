@@ -160,6 +160,13 @@ def _triangles(**options) -> Callable[[int], T.Transform]:
     return lambda context: T.LU(FEATURES, **options)
 
 
+def _scaling(context: int) -> T.Transform:
+    made = T.Standardize(FEATURES)
+    made.mean.copy_(torch.linspace(-1.0, 2.0, FEATURES))
+    made.scale.copy_(torch.linspace(0.5, 1.5, FEATURES))
+    return made
+
+
 ROWS = [
     LayerCase(
         "row-couplings",
@@ -192,6 +199,10 @@ ROWS = [
     LayerCase(
         "row-autoregressions",
         _row(_autoregressive(_spline_map()), _triangles(), _autoregressive(maps.Affine())),
+    ),
+    LayerCase(
+        "row-scalings",
+        _row(_scaling, _coupling(_spline_map()), _scaling, _triangles()),
     ),
 ]
 STEPS = [*LAYERS, *ROWS]
