@@ -10,7 +10,7 @@ import torch
 from tests.breaking import Break, replaced
 
 from pushforward import transforms as T
-from pushforward.transforms import compose
+from pushforward.transforms import compose, pushing
 from pushforward.transforms.base import Transform
 from pushforward.transforms.linear import batch_norm, convolution, low_rank, qr, rotations, svd
 
@@ -188,7 +188,8 @@ def _seed_ignored() -> None:
 def _pushed_in_training() -> None:
     from contextlib import nullcontext
 
-    _set(compose, "_in_evaluation", lambda step: nullcontext())
+    for module in (compose, pushing):
+        _set(module, "in_evaluation", lambda step: nullcontext())
 
 
 def _settled_turned() -> None:

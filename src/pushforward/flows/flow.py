@@ -19,9 +19,9 @@ from pushforward.numerics.order_statistics import refuse_empty
 from pushforward.numerics.subset import some_of
 from pushforward.spec import Part
 from pushforward.transforms.base import Transform, drawing_from, weakest
-from pushforward.transforms.compose import of_each_row, push
 from pushforward.transforms.domains import Domain
 from pushforward.transforms.influence import warn_if_disconnected
+from pushforward.transforms.pushing import of_each_row, push
 
 if TYPE_CHECKING:
     from torch.distributions import Distribution

@@ -6,6 +6,7 @@ from operator import attrgetter
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.module import _has_any_global_hook
 
 __all__ = ["Methods", "altered"]
 
@@ -18,6 +19,7 @@ def altered(module: nn.Module) -> bool:
         or module._backward_hooks
         or module._backward_pre_hooks
         or "forward" in module.__dict__
+        or _has_any_global_hook()  # type: ignore[no-untyped-call]
     )
 
 

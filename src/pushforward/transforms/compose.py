@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
 
 from pushforward.errors import ArgumentError, InputTypeError, ShapeError
 from pushforward.kernels.originals import Methods, altered
@@ -18,6 +16,7 @@ from pushforward.transforms.base import Transform, weakest
 from pushforward.transforms.domains import Domain, Everywhere
 from pushforward.transforms.in_turn import in_turn
 from pushforward.transforms.misfits import back_through, refuse_misfits, through
+from pushforward.transforms.pushing import in_evaluation, of_each_row, push
 from pushforward.transforms.recompute import recomputed
 from pushforward.transforms.replay import Step
 
@@ -26,9 +25,8 @@ if TYPE_CHECKING:
 
     from pushforward.transforms.fused import Taken
 
-__all__ = ["Compose", "Inverse", "in_a_row", "of_each_row", "push"]
+__all__ = ["Compose", "Inverse", "in_a_row"]
 
-_CHUNK = 65536  # rows that `fit` pushes through a step at a time
 _OTHER = {"_forward": "_inverse", "_inverse": "_forward"}
 _PROBE = 256  # rows that tell whether `fit` made another map
 _SAMPLE = 1 << 17  # rows that the steps behind the first are fitted on, at most
@@ -125,19 +123,24 @@ class Compose(Transform):
         return self._run("_inverse", z, context)
 
     def _scored(self, x: Tensor, context: Tensor | None, end: Taken) -> Tensor:
-        plain = self.memory == "recompute" or not _METHODS.are_those_of(self)
-        if plain or altered(self) or _has_any_global_hook():  # type: ignore[no-untyped-call]
+        if self.memory == "recompute" or torch.compiler.is_compiling():
+            return super()._scored(x, context, end)
+        if altered(self) or not _COMPOSE.are_those_of(self):
             return super()._scored(x, context, end)
         context = self._admit("forward", "x", x, self.event_shape, context)
-        steps = [Step(step, "_forward") for step in self._all()]
-        return in_turn([*steps, end], x, context)[1]
+        return in_turn([*self._plain_steps("_forward", self.memory), end], x, context)[1]
 
     def _run(self, method: str, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Apply steps in turn. Shapes were checked at the door and at construction."""
-        if self.memory == "recompute":
-            return recomputed(_taken(self, method), x, context)
-        steps = self._all() if method == "_forward" else reversed(self._all())
-        return in_turn([Step(step, method) for step in steps], x, context)
+        take = recomputed if self.memory == "recompute" else in_turn
+        return take(self._plain_steps(method, self.memory), x, context)
+
+    def _plain_steps(self, method: str, memory: str) -> list[Step]:
+        """What a direction takes, each with its own direction, in a flow of this memory."""
+        parts = self._all() if method == "_forward" else self._all()[::-1]
+        if torch.compiler.is_compiling():  # which sees through them by itself
+            return [Step(part, method) for part in parts]
+        return [step for part in parts for step in _taken(part, method, memory)]
 
     def extra_repr(self) -> str:
         """Where activations are not stored."""
@@ -177,9 +180,6 @@ class Compose(Transform):
     def influence(self) -> Tensor | None:
         """What gets through all steps."""
         return chained(step.influence() for step in self._all())
-
-
-_METHODS = Methods(Compose, "forward", "_forward", "_run", "_scored")
 
 
 class Inverse(Transform):
@@ -256,7 +256,7 @@ class Inverse(Transform):
         before = {k: v.clone() for k, v in self.transform.state_dict().items()}
         some = x[:_PROBE]
         e = None if context is None else context[:_PROBE]
-        with torch.no_grad(), _in_evaluation(self.transform):
+        with torch.no_grad(), in_evaluation(self.transform):
             was = self.transform(some, e)
             self.transform.fit(x, context)
             now = self.transform(some, e)
@@ -296,6 +296,10 @@ class Inverse(Transform):
 
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return self.transform._forward(z, context)
+
+
+_COMPOSE = Methods(Compose, "forward", "_forward", "_inverse", "_run")
+_INVERSE = Methods(Inverse, "_forward", "_inverse")
 
 
 def in_a_row(transform: Transform) -> list[Transform]:
@@ -350,13 +354,18 @@ def common_context(who: str, transforms: Sequence[Transform]) -> int:
     return widths[0] if widths else 0
 
 
-def _taken(transform: Transform, method: str) -> list[Step]:
-    """The plain steps that a direction takes, each with its own direction."""
-    if isinstance(transform, Compose):
-        parts = transform._all() if method == "_forward" else reversed(transform._all())
-        return [step for part in parts for step in _taken(part, method)]
-    if isinstance(transform, Inverse):
-        return _taken(transform.transform, _OTHER[method])
+def _taken(transform: Transform, method: str, memory: str) -> list[Step]:
+    """The plain steps that a direction takes, each with its own direction.
+
+    What recomputes by itself among others that do not is one step.
+    """
+    if _COMPOSE.are_those_of(transform):
+        assert isinstance(transform, Compose)
+        if memory in (transform.memory, "recompute"):
+            return transform._plain_steps(method, memory)
+    if _INVERSE.are_those_of(transform):
+        assert isinstance(transform, Inverse)
+        return _taken(transform.transform, _OTHER[method], memory)
     return [Step(transform, method)]
 
 
@@ -373,30 +382,3 @@ def _settles(step: Transform) -> bool:
     if isinstance(step, Compose):
         return any(_settles(inner) for inner in step._all())
     return type(step).settle is not Transform.settle
-
-
-@contextmanager
-def _in_evaluation(step: Transform) -> Iterator[None]:
-    modes = [(module, module.training) for module in step.modules()]
-    step.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def of_each_row(x: Tensor, context: Tensor | None) -> Tensor | None:
-    """A context that is broadcast to rows, written out, so that both can be cut alike."""
-    return None if context is None else context.expand(len(x), context.shape[-1])
-
-
-def push(step: Transform, x: Tensor, context: Tensor | None) -> Tensor:
-    """Push rows through a step in evaluation, a piece at a time so that memory stays flat."""
-    context = of_each_row(x, context)
-    out = []
-    with torch.no_grad(), _in_evaluation(step):
-        for i in range(0, len(x), _CHUNK):
-            rows = slice(i, i + _CHUNK)
-            out.append(step(x[rows], None if context is None else context[rows])[0])
-    return out[0] if len(out) == 1 else torch.cat(out)
