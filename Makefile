@@ -50,7 +50,8 @@ sanitize: $(READY) $(SANITIZED) ## The kernels' tests, watched for writes out of
 	  ASAN_OPTIONS=detect_leaks=0:malloc_context_size=3:quarantine_size_mb=32 UBSAN_OPTIONS=print_stacktrace=1 \
 	  PUSHFORWARD_KERNELS=$(SANITIZED) PUSHFORWARD_KERNELS_TARGET=$$target \
 	  $(BIN)/python -m pytest -x --capture=sys -p no:cacheprovider -k "not in_float32 and not float32_is" \
-    tests/kernels/test_rows.py tests/kernels/test_accuracy.py tests/kernels/test_transformations.py \
+    tests/kernels/test_rows.py tests/kernels/test_density.py tests/kernels/test_accuracy.py \
+    tests/kernels/test_transformations.py \
 	  || exit 1; \
 	done
 

@@ -260,3 +260,17 @@ def test_a_context_for_all_rows_is_given_once_to_fit_and_settle(rows):
     flow.fit(x, once.expand(rows, 3)).settle(x, once.expand(rows, 3))
     for name, value in flow.state_dict().items():
         assert torch.equal(seen[name], value)
+
+
+@pytest.mark.parametrize(
+    ("made", "dtype"),
+    [
+        (lambda: affine().double(), torch.float64),
+        (lambda: Flow(T.Standardize(2), bases.Normal(2)).double(), torch.float64),  # buffers alone
+        (lambda: Flow(T.Reverse(2), bases.Uniform(2, -3.0, 3.0)), torch.float32),
+    ],
+)
+def test_numbers_become_those_of_the_weights(made, dtype):
+    flow = made()
+    assert flow.dtype is dtype
+    assert flow.log_prob([[0.5, 1]]).dtype is dtype

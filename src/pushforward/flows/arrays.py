@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pushforward.errors import InputTypeError
 
-__all__ = ["as_tensor"]
+__all__ = ["as_tensor", "first_floating"]
 
 
 def as_tensor(who: str, name: str, value: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -52,3 +52,23 @@ def _from_frame(who: str, name: str, value: Any) -> Any:
             f"leave it out, or use pf.TableFlow."
         )
     return frame.to_numpy()
+
+
+def first_floating(module: nn.Module) -> Tensor | None:
+    """The first floating parameter, or else buffer, within a module; None if there is none.
+
+    ``parameters()`` gives the same one, in ten times the time, which each small batch would feel.
+    """
+    found = _first_of(module, "_parameters")
+    return _first_of(module, "_buffers") if found is None else found
+
+
+def _first_of(module: nn.Module, kind: str) -> Tensor | None:
+    for tensor in getattr(module, kind).values():
+        if tensor is not None and tensor.is_floating_point():
+            return tensor  # type: ignore[no-any-return]
+    for inner in module._modules.values():
+        found = None if inner is None else _first_of(inner, kind)
+        if found is not None:
+            return found
+    return None

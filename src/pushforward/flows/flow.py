@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from pushforward.bases import Base
 from pushforward.bases.base import Scored, draw_counts
 from pushforward.errors import ArgumentError, ContextError, InputTypeError, ShapeError
-from pushforward.flows.arrays import as_tensor
+from pushforward.flows.arrays import as_tensor, first_floating
 from pushforward.flows.supports import base_for, origin, refuse_lost_mass, refuse_outside
 from pushforward.numerics.order_statistics import refuse_empty
 from pushforward.numerics.subset import some_of
@@ -129,15 +128,14 @@ class Flow(Part, nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Floating dtype of the weights."""
-        return next((t.dtype for t in self._floating()), torch.get_default_dtype())
+        like = first_floating(self)
+        return torch.get_default_dtype() if like is None else like.dtype
 
     @property
     def device(self) -> torch.device:
         """Device of the weights."""
-        return next((t.device for t in self._floating()), torch.device("cpu"))
-
-    def _floating(self) -> Any:
-        return (t for t in chain(self.parameters(), self.buffers()) if t.is_floating_point())
+        like = first_floating(self)
+        return torch.device("cpu") if like is None else like.device
 
     # ------------------------------------------------------------------ densities
 
@@ -344,7 +342,7 @@ class Flow(Part, nn.Module):
         return self
 
     def _data(self, method: str, x: Any) -> Tensor:
-        like = next(self._floating(), None)  # one look at the weights tells both
+        like = first_floating(self)  # one look at the weights tells both
         if like is None:
             return as_tensor(f"Flow.{method}", "x", x, self.dtype, self.device)
         return as_tensor(f"Flow.{method}", "x", x, like.dtype, like.device)

@@ -14,9 +14,10 @@ from pushforward.transforms.fused import Prepared, Taken
 
 __all__ = ["in_turn"]
 
-# Bytes that a row of layers saves for backward in one piece. More would be given back to the system
-# and asked for again at every step, and is better freed as backward goes on.
-_MOST_SAVED = 1 << 24
+# Bytes that a row of layers saves for backward in one piece, just below the 32 MiB up to which the C
+# library learns to keep what was given back. More goes to the system and is asked for again at every
+# step, page by page; much less lets it keep too little for many layers.
+_MOST_SAVED = (1 << 25) - (1 << 21)
 
 
 def in_turn(steps: Sequence[Taken], x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
