@@ -175,3 +175,65 @@ def test_what_is_given_stays_as_it_is():
     with torch.no_grad():
         flow.log_prob(x)
     assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("of", ["mean", "scale"])
+def test_a_constant_that_became_a_parameter_gets_its_gradient(of):
+    flow = flow_of(some_steps())
+    first = flow.transform.transforms[0]
+    setattr(first, of, torch.nn.Parameter(getattr(first, of).clone()))
+    x = rows(20, FEATURES).requires_grad_()
+    assert_close(found(flow, x), plain(flow, x), atol=1e-9, rtol=1e-9)
+
+
+def test_samples_may_be_changed_in_place_before_backward():
+    """The last step of sampling is a scaling, whose gradient does not ask what it gave."""
+    flow = flow_of(some_steps()[:3])
+
+    def gradients(change):
+        x = flow.rsample(5, generator=torch.Generator().manual_seed(0))
+        return torch.autograd.grad(change(x).sum(), list(flow.parameters()))
+
+    assert_close(gradients(lambda x: x.mul_(2.0)), gradients(lambda x: 2.0 * x))
+
+
+def test_the_data_may_be_written_over_before_backward():
+    flow, x = flow_of(some_steps()), rows(5, FEATURES)
+    leaves = list(flow.parameters())
+    want = torch.autograd.grad(flow.log_prob(x).sum(), leaves)
+    log_prob = flow.log_prob(x).sum()
+    x.zero_()
+    assert_close(torch.autograd.grad(log_prob, leaves), want)
+
+
+def test_second_derivatives_in_data_that_was_written_over_are_refused():
+    flow, x = flow_of(some_steps()), rows(5, FEATURES)
+    log_prob = flow.log_prob(x).sum()
+    x.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(log_prob, list(flow.parameters()), create_graph=True)
+
+
+@pytest.mark.parametrize("of", ["mean", "scale", "loc", "log_scale"])
+def test_second_derivatives_with_exchanged_constants_are_refused(of):
+    flow = flow_of(some_steps())
+    x = rows(4, FEATURES).requires_grad_()
+    log_prob = flow.log_prob(x).sum()
+    tensor = getattr(flow.base if "lo" in of else flow.transform.transforms[0], of)
+    tensor.data = tensor + 1.0
+    with pytest.raises(RuntimeError, match="exchanged"):
+        torch.autograd.grad(log_prob, x, create_graph=True)
+
+
+def test_a_transform_that_is_to_be_compiled_is():
+    compiled = []
+
+    def backend(graph, inputs):
+        compiled.append(graph)
+        return graph
+
+    flow = flow_of(some_steps()[:2])
+    want = flow.log_prob(x := rows(4, FEATURES))
+    flow.transform.compile(backend=backend)
+    assert_close(flow.log_prob(x), want)
+    assert compiled

@@ -7,7 +7,15 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["in_memory", "refuse", "refuse_exchanged", "refuse_others", "same_memory", "sizes"]
+__all__ = [
+    "in_memory",
+    "refuse",
+    "refuse_changed",
+    "refuse_exchanged",
+    "refuse_others",
+    "same_memory",
+    "sizes",
+]
 
 Tensors = Sequence["Tensor | None"]
 
@@ -45,6 +53,21 @@ def refuse_exchanged(given: Tensors, kept: Tensors) -> None:
             refuse()
         if now.data_ptr() != then.data_ptr() and not torch.equal(now.detach(), then):
             refuse()
+
+
+def refuse_changed(given: Tensor, version: int) -> None:
+    """Refuse to differentiate again in a tensor that was changed in place.
+
+    Of what backward itself does not read, autograd does not tell it.
+
+    Raises:
+        RuntimeError: it was.
+    """
+    if given._version != version:
+        raise RuntimeError(
+            "A second derivative needs a tensor that was modified by an inplace operation between "
+            "forward and backward; change it afterwards, or a copy of it."
+        )
 
 
 def refuse() -> None:

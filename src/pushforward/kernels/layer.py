@@ -21,7 +21,14 @@ from pushforward.kernels.chain import (
 )
 from pushforward.kernels.dispatch import followed
 from pushforward.kernels.elementwise import differentiable_gradients
-from pushforward.kernels.keeping import in_memory, refuse, refuse_exchanged, same_memory, sizes
+from pushforward.kernels.keeping import (
+    in_memory,
+    refuse,
+    refuse_changed,
+    refuse_exchanged,
+    same_memory,
+    sizes,
+)
 
 __all__ = ["retrace_layer", "run_layers"]
 
@@ -81,8 +88,8 @@ def _forward(
 ) -> tuple[Tensor, Tensor, Kept | None]:
     flat, count, kept = rows_of(x), len(calls), None
     density, logdet = calls[-1].plan.density, flat.new_empty(x.shape[:-1])
-    # what nobody keeps is worked on in the place of z
-    z = flat if keep and density else flat.new_empty(x.shape)
+    # A density writes no z. Where no states are kept, the steps before it work in the place of one.
+    z = flat if density and keep else flat.new_empty(x.shape)
     if keep:
         states = flat.new_empty((count - 1, *flat.shape)) if count > 1 else None
         numbers = padded(flat.shape[0]) * sum(call.plan.saved for call in calls)
@@ -148,12 +155,15 @@ class _Layers(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         z, logdet, kept = known or _forward(calls, x, context, weights, keep=True)
         assert kept is not None
-        ctx.calls, ctx.given = calls, (x, context, *weights)
+        ctx.calls, ctx.given, ctx.version = calls, (x, context, *weights), x._version
         # the constants, too, so that whoever changes them before backward is told
         constants = [one for call in calls for one in (call.low, call.high)]
-        last = z if calls[-1].inverse else None
         ctx.constants_at = list(map(address, constants))
-        keep = (last, *kept, *same_memory(ctx.given))
+        last = z if calls[-1].inverse and calls[-1].plan.reads else None
+        # by .data, what backward does not read: whoever made it may go on to write there
+        begin, *others = same_memory(ctx.given)
+        begin = begin if calls[0].plan.reads else x.data
+        keep = (last, *kept, begin, *others)
         ctx.sizes = sizes(keep)
         ctx.save_for_backward(*keep, *constants)
         return z, logdet
@@ -162,11 +172,14 @@ class _Layers(torch.autograd.Function):
     def backward(ctx: Any, grad_z: Tensor, grad_logdet: Tensor) -> Any:
         calls, wants = ctx.calls, ctx.needs_input_grad[2:]
         keep = ctx.saved_tensors[: -2 * len(calls)]
+        constants = [one for call in calls for one in (call.low, call.high)]
+        if list(map(address, constants)) != ctx.constants_at:
+            refuse()
         if torch.is_grad_enabled() or not followed(grad_z, grad_logdet):
+            refuse_changed(ctx.given[0], ctx.version)
             refuse_exchanged(ctx.given, keep[3:])
             return None, None, *_by_definition(calls, ctx.given, wants, grad_z, grad_logdet)
-        constants = [one for call in calls for one in (call.low, call.high)]
-        if sizes(keep) != ctx.sizes or list(map(address, constants)) != ctx.constants_at:
+        if sizes(keep) != ctx.sizes:
             refuse()
         z, states, saved, x, context, *weights = keep
         z = x if z is None else z

@@ -19,6 +19,7 @@ def altered(module: nn.Module) -> bool:
         or module._backward_hooks
         or module._backward_pre_hooks
         or "forward" in module.__dict__
+        or "_compiled_call_impl" in module.__dict__  # by module.compile()
         or _has_any_global_hook()  # type: ignore[no-untyped-call]
     )
 

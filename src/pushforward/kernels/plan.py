@@ -43,10 +43,11 @@ class Plan:
         saved: numbers of a row that backward needs.
         context: width of its context.
         density: whether it ends a row with the log-density of a base, and gives no z.
+        reads: whether backward reads where it began, or ended.
         tail: the layer as the kernels read it, behind what changes from call to call.
     """
 
-    density = False
+    density, reads = False, True
 
     tensors: int
     saved: int
@@ -146,7 +147,7 @@ class TrianglesPlan(Plan):
 class ConstantPlan(Plan):
     """What has neither a network nor parameters, but two constants for each feature.
 
-    A scaling has centre and width; it costs nothing to keep. The log-density of a normal base has
+    A scaling has centre and width; backward reads these alone. The log-density of a normal base has
     location and log-scale; it gives no z but an empty tensor.
 
     Args:
@@ -156,7 +157,7 @@ class ConstantPlan(Plan):
 
     def __init__(self, features: int, *, density: bool = False) -> None:
         self.tensors = self.saved = self.context = 0
-        self.density = density
+        self.density = self.reads = density
         fields = Layer(kind=_NORMAL if density else _SCALING, features=features)
         self._write(fields)
 

@@ -129,7 +129,7 @@ class Transform(Part, nn.Module):
         return None
 
     def _scored(self, x: Tensor, context: Tensor | None, end: Taken) -> Tensor:
-        """What a step gives for z in the place of a logdet, and the logdet.
+        """The logdet, and what a step gives for z in the place of a logdet, added up.
 
         A transform that knows how to take its steps and this one together overrides it.
         """

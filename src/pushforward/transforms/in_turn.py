@@ -14,9 +14,9 @@ from pushforward.transforms.fused import Prepared, Taken
 
 __all__ = ["in_turn"]
 
-# Bytes that a row of layers saves for backward in one piece, just below the 32 MiB up to which the C
-# library learns to keep what was given back. More goes to the system and is asked for again at every
-# step, page by page; much less lets it keep too little for many layers.
+# Bytes that a row of layers keeps for backward in one piece, just below the 32 MiB up to which the
+# C library learns to hold on to what was given back. More goes to the system and is asked for again
+# at every step, page by page; with much less it holds on to too little for many layers.
 _MOST_SAVED = (1 << 25) - (1 << 21)
 
 
@@ -46,7 +46,7 @@ def _row(steps: Sequence[Taken], x: Tensor, context: Tensor | None) -> list[Prep
     """The first steps that a kernel can take together.
 
     Autograd goes along with all of them, or with none: what is not trained is not kept for it. But
-    there is nothing to keep of a scaling.
+    there is nothing to keep of a scaling but where it ends.
     """
     row: list[Prepared] = []
     graph = torch.is_grad_enabled()
@@ -57,7 +57,7 @@ def _row(steps: Sequence[Taken], x: Tensor, context: Tensor | None) -> list[Prep
         if one is None:
             break
         now = graph and (before or _followed(one, x, context))
-        saved += one.call.plan.saved * each if now else 0
+        saved += (one.call.plan.saved + x.shape[-1]) * each if now else 0
         if row and (saved > _MOST_SAVED or (now != before and not light)):
             break
         before, light = now, light and not one.call.plan.tensors

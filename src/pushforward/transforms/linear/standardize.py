@@ -82,10 +82,8 @@ class Standardize(Transform):
     def _in_a_row(self, method: str, x: Tensor, context: Tensor | None) -> Prepared | None:
         if not _METHODS.are_those_of(self) or x.shape[-1:] != self.event_shape or not x.numel():
             return None
-        mean, scale = self._buffers["mean"], self._buffers["scale"]
-        if mean is None or scale is None or not fixed(self.event_shape, mean, scale):
-            return None
-        if not readable((x, mean, scale)):
+        mean, scale = self.mean, self.scale
+        if not (fixed(self.event_shape, mean, scale) and readable((x, mean, scale))):
             return None
         inverse = method == "_inverse"
         apply = _unscaled if inverse else _scaled
