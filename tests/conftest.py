@@ -1,12 +1,15 @@
 """What every test relies on: a seed of its own, and the global state left as it was found."""
 
 import gc
+import os
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+SWITCH = "PUSHFORWARD_KERNELS"
+KERNELS = os.environ.get(SWITCH)  # before any test is collected
 ROOT = Path(__file__).parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))  # so that tests can share lists of cases: tests.<room>.cases
@@ -30,6 +33,8 @@ def _nothing_global_changes():
     before = _settings()
     yield
     assert _settings() == before
+    # what processes inherit that tests start; importing a file of tests must not change it either
+    assert os.environ.get(SWITCH) == KERNELS, f"{SWITCH} has changed"
 
 
 def _settings() -> dict[str, object]:

@@ -26,9 +26,10 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-# what is broken is the plain path: kernels would go on computing what it should
-os.environ.setdefault("PUSHFORWARD_KERNELS", "0")
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes share the cores among themselves
+if __name__ == "__main__":  # not where pytest looks for examples: its processes would inherit it
+    # what is broken is the plain path: kernels would go on computing what it should
+    os.environ.setdefault("PUSHFORWARD_KERNELS", "0")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes share the cores among themselves
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
