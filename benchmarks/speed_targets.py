@@ -17,10 +17,10 @@ SHORTFALLS: Mapping[str, str] = {
     "1.58 and 1.66: it lies at its limit, and one run differs from another by more than what is "
     "missing. Why this one has 1.86 is not known",
     "layers-train-43": "besides its layers a step has some 3 ms that their number does not change, "
-    "which weigh most with four: our own way to the kernel 1.1, PyTorch's way back through autograd "
-    "1.0, its Adam 0.7, the mean and zero_grad 0.4. After a kernel has filled the caches all of that "
-    "begins cold (the first torch.mean takes 110 microseconds, the second 8). Four runs "
-    "before had 1.09, 1.12, 1.17 and 1.16",
+    "which weigh most with four: our own way to the kernel 1.1, PyTorch's way back through "
+    "autograd 1.0, its Adam 0.7, the mean and zero_grad 0.4. After a kernel has filled the caches "
+    "all of that begins cold (the first torch.mean takes 110 microseconds, the second 8). Four "
+    "runs before had 1.09, 1.12, 1.17 and 1.16",
 }
 
 Measured = tuple[float, str]  # the figure, and what it was compared with
