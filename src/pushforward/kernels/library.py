@@ -108,7 +108,7 @@ LAYER_CALL = Struct(f"@{16 + 4 * MOST_LAYERS}q")
 
 
 class Layer(Structure):
-    """``layer_t``: a coupling, a masked autoregression, a product of triangles, or constants."""
+    """``layer_t``: a coupling, a masked autoregression, triangles, a scaling or a density."""
 
     _fields_ = (
         ("rows", c_int64),
