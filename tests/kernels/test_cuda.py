@@ -23,7 +23,7 @@ from tests.kernels.cases import (
     plain_numbers,
     rows,
 )
-from tests.kernels.test_accuracy import error, how_much_worse, plain, results
+from tests.kernels.errors import error, how_much_worse, plain, results
 from tests.kernels.test_transformations import WAYS, both_ways
 from torch.testing import assert_close
 

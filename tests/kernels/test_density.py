@@ -3,7 +3,7 @@
 import pytest
 import torch
 from tests.kernels.cases import FEATURES, LAYERS, ROWS, layer, needs_kernels, rows
-from tests.kernels.test_accuracy import how_much_worse
+from tests.kernels.errors import how_much_worse
 from torch.testing import assert_close
 
 from pushforward import Flow, bases, kernels

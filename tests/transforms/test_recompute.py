@@ -324,12 +324,30 @@ def peak(transform, x):
     return most
 
 
-def test_memory_does_not_grow_with_depth():
+def test_memory_does_not_grow_with_depth(monkeypatch):
+    """Of 64 layers it is that of four; of large batches, that of one and the states."""
     x = rows(64)
     steps = couplings(64, spread=0.02, hidden=(64, 64))
+    many = peak(T.Compose(*steps, memory="recompute"), x)
+    assert many < 1.5 * peak(T.Compose(*steps[:4]), x)
+    assert peak(T.Compose(*steps), x) > 10 * many
+    monkeypatch.setattr(recompute, "_TOGETHER", 0)
     few, many = (peak(T.Compose(*steps[:n], memory="recompute"), x) for n in (4, 64))
     assert many < 1.5 * few
-    assert peak(T.Compose(*steps), x) > 10 * many
+
+
+def test_steps_are_taken_back_in_rows_of_a_kernel_however_they_are_mixed(one_part, ways):
+    """Networks with and without context, triangles, scalings, one without kernel, one twice."""
+    first, second, third, fourth = couplings(2) + couplings(2, context=2, spread=0.3)
+    fixed, mixing, turned = T.Standardize(4).double(), T.LU(4).double(), T.Reverse(4)
+    fixed.mean.copy_(rows(4)[0])
+    fixed.scale.copy_(rows(4)[1].exp())
+    scatter(mixing, 0.3)
+    stored, again = pair(third, fixed, first, mixing, turned, second, T.Inverse(fourth), first)
+    c = rows(16, 2)
+    for direction in ("forward", "inverse"):
+        assert_same(gradients(again, rows(), c, direction), gradients(stored, rows(), c, direction))
+    assert ways == ["_taken_back"] * 2
 
 
 def test_in_float32_64_layers_are_as_exact_as_with_stored_activations(ways):

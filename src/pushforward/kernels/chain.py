@@ -107,20 +107,31 @@ class Asked(NamedTuple):
     results: Sequence[int]
 
 
-def _places(first: Tensor, last: Tensor, states: Tensor | None, count: int) -> list[int]:
+def _places(
+    first: Tensor, last: Tensor, states: Tensor | None, count: int, turned: bool
+) -> list[int]:
     """Where the states before and behind layers lie; behind each in the last if none is kept."""
     if states is None:
         return [first.data_ptr(), *[last.data_ptr()] * count]
     begin, step = states.data_ptr(), first.numel() * first.element_size()
-    return [first.data_ptr(), *(begin + i * step for i in range(count - 1)), last.data_ptr()]
+    between = [begin + i * step for i in range(count - 1)]
+    return [first.data_ptr(), *(between[::-1] if turned else between), last.data_ptr()]
 
 
-def _saved_places(calls: Sequence[LayerCall], saved: Tensor | None, rows: int) -> Iterable[int]:
+def _saved_places(
+    calls: Sequence[LayerCall], saved: Tensor | None, rows: int, turned: bool
+) -> list[int]:
     """Where what each layer saves begins; 0 if nothing is kept."""
     if saved is None:
         return [0] * len(calls)
-    size = padded(rows) * saved.element_size()
-    return accumulate((size * call.plan.saved for call in calls[:-1]), initial=saved.data_ptr())
+    sizes = [padded(rows) * saved.element_size() * call.plan.saved for call in calls]
+    if turned:
+        return _saved_from(saved, sizes[::-1])[::-1]
+    return _saved_from(saved, sizes)
+
+
+def _saved_from(saved: Tensor, sizes: Sequence[int]) -> list[int]:
+    return list(accumulate(sizes[:-1], initial=saved.data_ptr()))
 
 
 def padded(rows: int) -> int:
@@ -136,13 +147,17 @@ def call_library(
     context: Tensor | None,
     weights: Sequence[Tensor],
     asked: Iterable[Asked],
+    turned: bool = False,
 ) -> None:
-    """Call the library for layers between two ends, whose rows are contiguous."""
+    """Call the library for layers between two ends, whose rows are contiguous.
+
+    What is kept lies in the order of the layers, or, ``turned``, in that of the way back.
+    """
     rows, threads = ends[0].shape[0], library.threads()
     states, saved = kept or (None, None)
-    places = _places(*ends, states, len(calls))
+    places = _places(*ends, states, len(calls), turned)
     held, *of_context = _of_context(context)
-    saved_at = _saved_places(calls, saved, rows)
+    saved_at = _saved_places(calls, saved, rows, turned)
     each = zip(calls, saved_at, addresses(calls, weights), asked, strict=True)
     packed = []
     for i, (call, keep, parameters, wanted) in enumerate(each):

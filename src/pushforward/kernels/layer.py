@@ -30,7 +30,7 @@ from pushforward.kernels.keeping import (
     sizes,
 )
 
-__all__ = ["retrace_layer", "run_layers"]
+__all__ = ["retrace_layers", "run_layers"]
 
 
 def run_layers(
@@ -58,25 +58,31 @@ def run_layers(
     return z, logdet
 
 
-def retrace_layer(
-    call: LayerCall, end: Tensor, context: Tensor | None, weights: Sequence[Tensor]
+def retrace_layers(
+    calls: Sequence[LayerCall],
+    end: Tensor,
+    context: Tensor | None,
+    weights: Sequence[Sequence[Tensor]],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Where a layer began, to be differentiated in; and its end and logdet with their history.
+    """Where layers began, to be differentiated in; and their end and logdet with their history.
 
-    The way back calls the network for what the layer called it for: what it keeps serves the
-    gradients of the layer itself, which is not computed again.
+    The way back calls the networks for what the layers called them for: what it keeps serves the
+    gradients of the layers themselves, which are not computed again.
 
     Args:
-        call: the layer.
-        end: where it ended.
+        calls: the layers, in the order in which they were applied.
+        end: where the last of them ended.
         context: ``(*batch, context)`` or None.
-        weights: weight and bias of each linear layer in turn.
+        weights: the parameters of each layer.
     """
-    back = call._replace(inverse=not call.inverse)
-    start, logdet, kept = _forward([back], end, context, weights, keep=True)
+    context = context if any(call.plan.context for call in calls) else None
+    back = [call._replace(inverse=not call.inverse) for call in reversed(calls)]
+    given = [tensor for own in reversed(weights) for tensor in own]
+    start, logdet, kept = _forward(back, end, context, given, keep=True, turned=True)
     start.requires_grad_()
     known = (end.detach(), -logdet, kept)
-    return start, *_Layers.apply([call], known, start, context, *weights)  # type: ignore[no-untyped-call]
+    given = [tensor for own in weights for tensor in own]
+    return start, *_Layers.apply(calls, known, start, context, *given)  # type: ignore[no-untyped-call]
 
 
 def _forward(
@@ -85,6 +91,7 @@ def _forward(
     context: Tensor | None,
     weights: Sequence[Tensor],
     keep: bool,
+    turned: bool = False,
 ) -> tuple[Tensor, Tensor, Kept | None]:
     flat, count, kept = rows_of(x), len(calls), None
     density, logdet = calls[-1].plan.density, flat.new_empty(x.shape[:-1])
@@ -96,7 +103,7 @@ def _forward(
         kept = Kept(states, flat.new_empty(numbers))
     end = logdet.data_ptr()
     asked = [Asked(end, (0, 0, 0, 0), i > 0, NO_RESULTS) for i in range(count)]
-    call_library("pushforward_layers", calls, (flat, z), kept, context, weights, asked)
+    call_library("pushforward_layers", calls, (flat, z), kept, context, weights, asked, turned)
     return flat.new_empty(0) if density else z, logdet, kept
 
 

@@ -121,10 +121,13 @@ class Transform(Part, nn.Module):
     @abc.abstractmethod
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]: ...
 
-    def _in_a_row(self, method: str, x: Tensor, context: Tensor | None) -> Prepared | None:
+    def _in_a_row(
+        self, method: str, x: Tensor, context: Tensor | None, retraced: bool = False
+    ) -> Prepared | None:
         """``_forward`` or ``_inverse`` for a kernel that computes many steps in a row, if it can.
 
         What x is read for, such as its type and its shape, holds for all steps of the row.
+        ``retraced``, x is where it ended, and the kernel finds out where it began.
         """
         return None
 

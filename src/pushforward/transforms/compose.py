@@ -39,7 +39,7 @@ class Compose(Transform):
         *transforms: the steps, data end first. Each takes what the one before gives.
         memory: ``store`` keeps the activations of all steps for the backward pass. ``recompute``
             makes them again there, step by step, with the same gradients: memory is that of one
-            step and of at most 16 states, however many steps there are.
+            step, or of a few that are small, and of at most 16 states, however many there are.
 
     Shapes:
         x: ``(*batch, *event_shape)`` of the first step; z: ``(*batch, *latent_shape)`` of the last

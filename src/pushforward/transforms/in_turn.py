@@ -12,7 +12,7 @@ from pushforward.kernels.layer import run_layers
 from pushforward.kernels.library import MOST_CHAINED
 from pushforward.transforms.fused import Prepared, Taken
 
-__all__ = ["in_turn"]
+__all__ = ["in_turn", "saved_bytes"]
 
 # Bytes that a row of layers keeps for backward in one piece, just below the 32 MiB up to which the
 # C library learns to hold on to what was given back. More goes to the system and is asked for again
@@ -50,19 +50,23 @@ def _row(steps: Sequence[Taken], x: Tensor, context: Tensor | None) -> list[Prep
     """
     row: list[Prepared] = []
     graph = torch.is_grad_enabled()
-    each = x.shape[:-1].numel() * x.element_size()
     saved, before, light = 0, False, True
     for step in steps:
         one = step.in_a_row(x, context)
         if one is None:
             break
         now = graph and (before or _followed(one, x, context))
-        saved += (one.call.plan.saved + x.shape[-1]) * each if now else 0
+        saved += saved_bytes(one, x) if now else 0
         if row and (saved > _MOST_SAVED or (now != before and not light)):
             break
         before, light = now, light and not one.call.plan.tensors
         row.append(one)
     return row
+
+
+def saved_bytes(one: Prepared, x: Tensor) -> int:
+    """Of what a layer keeps for backward, and of where it ends."""
+    return (one.call.plan.saved + x.shape[-1]) * x.shape[:-1].numel() * x.element_size()
 
 
 def _followed(one: Prepared, x: Tensor, context: Tensor | None) -> bool:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from pushforward.transforms.in_turn import in_turn
+from pushforward.kernels.dispatch import eager
+from pushforward.kernels.layer import retrace_layers
+from pushforward.kernels.library import MOST_CHAINED
+from pushforward.transforms.base import Retraced
+from pushforward.transforms.fused import Prepared
+from pushforward.transforms.in_turn import in_turn, saved_bytes
 from pushforward.transforms.replay import Chance, Pass, Step, autocast_of
 
 __all__ = ["recomputed"]
@@ -20,6 +25,9 @@ _KEPT = 16  # states that are kept at most, however many steps there are
 # How far, in roundings of numbers of their size, states found on the way back may be from those
 # that were. Well conditioned steps are off by ten to fifty; what is worse is gone through again.
 _DRIFT = 256.0
+# Bytes that steps taken back in one call of a kernel keep: enough for small batches, of which calls
+# are the larger part, and little beside the 16 states of large ones.
+_TOGETHER = 1 << 23
 _TRACERS = {"FakeTensorMode", "FunctionalTensorMode", "ProxyTorchDispatchMode"}
 _START, _CONTEXT = -1, -2  # their places among the gradients of the parameters
 
@@ -27,11 +35,12 @@ Found = dict[int, Tensor]  # gradients by their places
 
 
 def recomputed(steps: Sequence[Step], x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The same as ``in_turn``, gradients too, in the memory of one step and a few states.
+    """The same as ``in_turn``, gradients too, in the memory of a few states and a step or two.
 
     The steps are cut into at most 16 segments, and the state before each is kept. In the backward
     pass the steps of a segment are taken back from its end, each by its other direction, and then
-    again with gradients; the first begins with the state that was kept. Where the way back does
+    again with gradients, those of small batches a few at a time where a kernel knows them; the
+    first begins with the state that was kept. Where the way back does
     not meet it to within a few roundings, and where a step has no closed way back, draws random
     numbers or changes its buffers, the segment is gone through again from its beginning, with the
     same random numbers and buffers.
@@ -141,6 +150,15 @@ class _Part:
         self.turns_back = pure and bool(behind) and all(step.turns_back for step in behind)
         return z, logdet
 
+    @contextmanager
+    def as_then(self, parameters: Sequence[Tensor]) -> Iterator[None]:
+        """What the modules of all steps held, for the length of a block."""
+        with ExitStack() as stack:
+            # of a step that stands twice, the first has the last word
+            for one in reversed(self.passes):
+                stack.enter_context(one.as_then(parameters))
+            yield
+
 
 class _Given(NamedTuple):
     """What a part began with, and the gradients of where it ended and of its logdet."""
@@ -200,22 +218,41 @@ def _taken_back(part: _Part, end: Tensor, given: _Given) -> Found | None:
     total: Found = {}
     logdets = []
     of_z = given.weights[0]
-    for one in reversed(part.passes[1:]):
-        transform, method = one.step
-        context = given.context if transform.context else None
-        with one.as_then(given.parameters), torch.enable_grad():
-            back = transform._retraced(method, end, context)
-        logdets.append(back.logdet.detach())
-        found = given.pull(one.places, back.start, (back.end, back.logdet), of_z)
-        of_z = _added(total, found)
-        end = back.at
-    first = part.passes[0]
-    with first.as_then(given.parameters), torch.enable_grad():
+    first, *behind = part.passes
+    with part.as_then(given.parameters), torch.enable_grad():
+        while behind:
+            count, back = _last_steps_back(behind, end, given.context)
+            behind, taken = behind[:-count], behind[-count:]
+            logdets.append(back.logdet.detach())
+            places = sorted({place for one in taken for place in one.places})
+            found = given.pull(places, back.start, (back.end, back.logdet), of_z)
+            of_z = _added(total, found)
+            end = back.at
         ended = first.step.take(given.x, given.context)
     logdets.append(ended[1].detach())
-    if not _meets(end, ended[0].detach(), logdets, part.finite):
+    finite = sum(logdets[1:], start=logdets[0]).isfinite()
+    if not (torch.equal(finite, part.finite) and _meets(end, ended[0].detach())):
         return None
     return _last(total, given.pull(first.places, given.x, ended, of_z))
+
+
+def _last_steps_back(
+    passes: Sequence[Pass], end: Tensor, context: Tensor | None
+) -> tuple[int, Retraced]:
+    """The last step taken back, or the last few in one kernel; and how many these are."""
+    row: list[Prepared] = []
+    saved = 0
+    for one in passes[: -MOST_CHAINED - 1 : -1] if eager() else ():
+        found = one.step.in_a_row(end, context, retraced=True)
+        saved += 0 if found is None else saved_bytes(found, end)
+        if found is None or (row and saved > _TOGETHER):
+            break
+        row.insert(0, found)
+    if not row:
+        return 1, passes[-1].step.retrace(end, context)
+    calls, weights = [one.call for one in row], [one.weights for one in row]
+    start, now, logdet = retrace_layers(calls, end, context, weights)
+    return len(row), Retraced(start, start.detach(), now, logdet)
 
 
 def _gone_again(part: _Part, given: _Given) -> Found:
@@ -244,13 +281,8 @@ def _gone_again(part: _Part, given: _Given) -> Found:
 
 def _with_graph(part: _Part, given: _Given) -> Found:
     """The gradients of a part, which can be differentiated again."""
-    with ExitStack() as stack:
-        if part.chance is not None:
-            stack.enter_context(part.chance.again(given.x))
-        for one in reversed(
-            part.passes
-        ):  # of a step that stands twice, the first has the last word
-            stack.enter_context(one.as_then(given.parameters))
+    chance = nullcontext() if part.chance is None else part.chance.again(given.x)
+    with chance, part.as_then(given.parameters):
         ended = in_turn(part.steps, given.x, given.context)
     places = range(len(given.parameters))
     return given.pull(places, given.x, ended, given.weights[0], twice=True)
@@ -269,9 +301,8 @@ def _last(total: Found, more: Found) -> Found:
     return total if start is None else {**total, _START: start}
 
 
-def _meets(found: Tensor, was: Tensor, logdets: list[Tensor], finite: Tensor) -> bool:
-    """Whether a state found on the way back is the one that was."""
-    allowed = _DRIFT * torch.finfo(was.dtype).eps
-    near = ((found - was).abs() <= allowed * (1.0 + was.abs())).all()  # false where it is nan
-    alike = (torch.stack(logdets).isfinite().all(0) == finite).all()
-    return bool(near & alike)
+def _meets(found: Tensor, was: Tensor) -> bool:
+    """Whether a state found on the way back is the one that was; not where it is nan."""
+    share = _DRIFT * torch.finfo(was.dtype).eps
+    allowed = was.abs().mul_(share).add_(share)
+    return bool(((found - was).abs_() <= allowed).all())

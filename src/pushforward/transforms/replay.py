@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from pushforward.transforms.base import Transform, current_generator, drawing_from
+from pushforward.transforms.base import Retraced, Transform, current_generator, drawing_from
 from pushforward.transforms.fused import Prepared
 
 __all__ = ["Chance", "Pass", "Step", "autocast_of"]
@@ -27,10 +27,17 @@ class Step(NamedTuple):
         given = context if self.transform.context else None
         return getattr(self.transform, self.method)(x, given)  # type: ignore[no-any-return]
 
-    def in_a_row(self, x: Tensor, context: Tensor | None) -> Prepared | None:
-        """What a kernel needs to apply it among others, if it can."""
+    def in_a_row(
+        self, x: Tensor, context: Tensor | None, retraced: bool = False
+    ) -> Prepared | None:
+        """What a kernel needs to apply it among others, or to take it back, if it can."""
         given = context if self.transform.context else None
-        return self.transform._in_a_row(self.method, x, given)
+        return self.transform._in_a_row(self.method, x, given, retraced)
+
+    def retrace(self, end: Tensor, context: Tensor | None) -> Retraced:
+        """Find out where it began, and apply it again."""
+        given = context if self.transform.context else None
+        return self.transform._retraced(self.method, end, given)
 
     @property
     def turns_back(self) -> bool:

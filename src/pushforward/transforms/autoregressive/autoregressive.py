@@ -138,9 +138,11 @@ class Autoregressive(Moving):
             return None
         return prepared(self, x, context, inverse=inverse)
 
-    def _in_a_row(self, method: str, x: Tensor, context: Tensor | None) -> Prepared | None:
+    def _in_a_row(
+        self, method: str, x: Tensor, context: Tensor | None, retraced: bool = False
+    ) -> Prepared | None:
         inverse = method == "_inverse"
-        if inverse and torch.is_grad_enabled():
+        if retraced or (inverse and torch.is_grad_enabled()):
             return None
         return self._prepared(x, context, inverse)
 

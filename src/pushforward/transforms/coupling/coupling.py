@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from pushforward.errors import ArgumentError
 from pushforward.kernels.dispatch import eager
-from pushforward.kernels.layer import retrace_layer
 from pushforward.kernels.originals import Methods
 from pushforward.kernels.plan import NetworkPlan
 from pushforward.maps.base import Map, as_map
@@ -214,10 +213,12 @@ class Coupling(Transform):
             return None
         return prepared(self, x, context, inverse=inverse, retraced=retraced)
 
-    def _in_a_row(self, method: str, x: Tensor, context: Tensor | None) -> Prepared | None:
+    def _in_a_row(
+        self, method: str, x: Tensor, context: Tensor | None, retraced: bool = False
+    ) -> Prepared | None:
         if len(self.event_shape) > 1:
             return None
-        return self._prepared(x, context, method == "_inverse")
+        return self._prepared(x, context, method == "_inverse", retraced)
 
     def _plain(
         self, x: Tensor, context: Tensor | None, inverse: bool, weights: Weights | None = None
@@ -264,12 +265,6 @@ class Coupling(Transform):
     def _retraced(self, method: str, end: Tensor, context: Tensor | None) -> Retraced:
         """The network is called once for both ways, since both show it the same."""
         forward = method == "_forward"
-        found = None
-        if len(self.event_shape) == 1 and eager():  # what is differentiated in is flat in a kernel
-            found = self._prepared(end, context, not forward, retraced=True)
-        if found is not None:
-            start, now, logdet = retrace_layer(found.call, end, context, found.weights)
-            return Retraced(start, start.detach(), now, logdet)
         again, back = (self.map, self.map.inverse) if forward else (self.map.inverse, self.map)
         kept, moved, _ = self._enter(end)
         if self.kept_step is not None:

@@ -98,7 +98,9 @@ class LU(Linear):
         x = unshifted(z, raw.get("shift"))
         return solve_upper(upper, solve_lower(lower, x)), spread(-diagonal.log().sum(-1), z)
 
-    def _in_a_row(self, method: str, x: Tensor, context: Tensor | None) -> Prepared | None:
+    def _in_a_row(
+        self, method: str, x: Tensor, context: Tensor | None, retraced: bool = False
+    ) -> Prepared | None:
         if self.network is not None or not _METHODS.are_those_of(self):
             return None
         names = [name for name in _IN_TURN if name in self._shapes]

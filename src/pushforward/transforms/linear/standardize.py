@@ -79,7 +79,9 @@ class Standardize(Transform):
     def _inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return _unscaled(z, self.mean, self.scale)
 
-    def _in_a_row(self, method: str, x: Tensor, context: Tensor | None) -> Prepared | None:
+    def _in_a_row(
+        self, method: str, x: Tensor, context: Tensor | None, retraced: bool = False
+    ) -> Prepared | None:
         if not _METHODS.are_those_of(self) or x.shape[-1:] != self.event_shape or not x.numel():
             return None
         mean, scale = self.mean, self.scale
