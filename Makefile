@@ -50,8 +50,8 @@ sanitize: $(READY) $(SANITIZED) ## The kernels' tests, watched for writes out of
 	  ASAN_OPTIONS=detect_leaks=0:malloc_context_size=3:quarantine_size_mb=32 UBSAN_OPTIONS=print_stacktrace=1 \
 	  PUSHFORWARD_KERNELS=$(SANITIZED) PUSHFORWARD_KERNELS_TARGET=$$target \
 	  $(BIN)/python -m pytest -x --capture=sys -p no:cacheprovider -k "not in_float32 and not float32_is" \
-    tests/kernels/test_rows.py tests/kernels/test_density.py tests/kernels/test_accuracy.py \
-    tests/kernels/test_transformations.py \
+    tests/kernels/test_rows.py tests/kernels/test_retraced.py tests/kernels/test_density.py \
+    tests/kernels/test_accuracy.py tests/kernels/test_transformations.py \
 	  || exit 1; \
 	done
 
@@ -73,10 +73,11 @@ clean: ## Remove what the other targets made
 	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 	@rm -f src/pushforward/kernels/_compiled*
 
-# The stamp is written last, so that an installation that broke off is begun again.
+# The stamp is written last, so that an installation that broke off is begun again. What is never
+# imported need not be compiled to bytecode, which takes long.
 $(READY): pyproject.toml setup.py constraints.txt $(wildcard src/pushforward/kernels/csrc/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, $(PYTHON) is %d.%d; try make PYTHON=python3.12" % sys.version_info[:2])'
 	@echo "Installing into $(VENV) (once; PyTorch is large) …"
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install -c constraints.txt -e '.[dev]'
+	@$(PIP) install --no-compile -c constraints.txt -e '.[dev]'
 	@touch $@

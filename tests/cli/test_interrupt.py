@@ -50,7 +50,7 @@ def interrupt(process):
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
 def test_with_a_checkpoint_the_run_goes_on(start, tmp_path):
     numbers(200).write_csv(tmp_path / "t.csv")
-    words = ("fit", "t.csv", "--epochs", "400", *LONG, "--checkpoint", "run")
+    words = ("fit", "t.csv", "--epochs", "200", *LONG, "--checkpoint", "run")
     status, out, err = interrupt(start(*words))
     assert status == 130
     assert f"pushforward {' '.join(words)} --resume" in err

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pushforward.kernels.chain import padded
 from pushforward.kernels.dispatch import eager
 from pushforward.kernels.layer import run_layers
 from pushforward.kernels.library import MOST_CHAINED
@@ -66,7 +67,7 @@ def _row(steps: Sequence[Taken], x: Tensor, context: Tensor | None) -> list[Prep
 
 def saved_bytes(one: Prepared, x: Tensor) -> int:
     """Of what a layer keeps for backward, and of where it ends."""
-    return (one.call.plan.saved + x.shape[-1]) * x.shape[:-1].numel() * x.element_size()
+    return (one.call.plan.saved + x.shape[-1]) * padded(x.shape[:-1].numel()) * x.element_size()
 
 
 def _followed(one: Prepared, x: Tensor, context: Tensor | None) -> bool:

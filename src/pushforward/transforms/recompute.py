@@ -40,10 +40,9 @@ def recomputed(steps: Sequence[Step], x: Tensor, context: Tensor | None) -> tupl
     The steps are cut into at most 16 segments, and the state before each is kept. In the backward
     pass the steps of a segment are taken back from its end, each by its other direction, and then
     again with gradients, those of small batches a few at a time where a kernel knows them; the
-    first begins with the state that was kept. Where the way back does
-    not meet it to within a few roundings, and where a step has no closed way back, draws random
-    numbers or changes its buffers, the segment is gone through again from its beginning, with the
-    same random numbers and buffers.
+    first begins with the state that was kept. Where the way back does not meet it to within a few
+    roundings, and where a step has no closed way back, draws random numbers or changes its buffers,
+    the segment is gone through again from its beginning, with the same random numbers and buffers.
 
     Derivatives of derivatives, function transforms, compilation, export and forward mode take
     ``in_turn``, and so do devices other than processors and CUDA.
@@ -102,6 +101,7 @@ class _Recomputed(torch.autograd.Function):
     def backward(ctx: Any, of_z: Tensor | None, of_logdet: Tensor | None) -> Any:
         x, z, context, *parameters = ctx.saved_tensors
         part: _Part = ctx.part
+        part.refuse_changed()
         twice = torch.is_grad_enabled()  # derivatives of derivatives may be asked for
         given = _Given(x, context, parameters, (of_z, of_logdet))
         with part.surroundings():
@@ -111,6 +111,9 @@ class _Recomputed(torch.autograd.Function):
                 given = given.alone()
                 back = None if z is None else _taken_back(part, z.detach(), given)
                 found = _gone_again(part, given) if back is None else back
+        for i, parameter in enumerate(part.parameters):
+            if parameter._backward_hooks and parameter.requires_grad and i not in found:
+                found[i] = torch.zeros_like(parameter)  # a hook would be called with None
         return None, *(found.get(i) for i in (_START, _CONTEXT, *range(len(parameters))))
 
 
@@ -121,6 +124,7 @@ class _Part:
         parameters: of all steps, each once.
         loose: whether a tensor that is no parameter takes part and needs a gradient.
         chance: the generators before, if random numbers were drawn.
+        at: where the numbers of the parameters lie.
         finite: where the logdet was.
         turns_back: whether the steps can be taken back from their end.
     """
@@ -143,12 +147,29 @@ class _Part:
             z, logdet = in_turn(self.steps, x, context)
         self.chance = None if before.same(Chance(x)) else before
         self.finite = logdet.isfinite()
+        self.at = [_place(parameter) for parameter in self.parameters]
         for one in self.passes:
             one.done()
         pure = self.chance is None and not any(one.wrote for one in self.passes)
         behind = self.steps[1:]
         self.turns_back = pure and bool(behind) and all(step.turns_back for step in behind)
         return z, logdet
+
+    def refuse_changed(self) -> None:
+        """Refuse to take the steps again with other numbers than they were taken with.
+
+        What autograd counts as changed in place, it has refused by itself.
+
+        Raises:
+            RuntimeError: a parameter was given other memory, or a buffer other numbers.
+        """
+        if self.at != [_place(parameter) for parameter in self.parameters]:
+            raise RuntimeError(
+                "Compose(memory='recompute'): a parameter was exchanged by `.data` between forward "
+                "and backward; exchange it afterwards, or take memory='store'."
+            )
+        for one in self.passes:
+            one.refuse_written()
 
     @contextmanager
     def as_then(self, parameters: Sequence[Tensor]) -> Iterator[None]:
@@ -158,6 +179,11 @@ class _Part:
             for one in reversed(self.passes):
                 stack.enter_context(one.as_then(parameters))
             yield
+
+
+def _place(parameter: Tensor) -> int:
+    """Where its numbers lie, if they lie in one place."""
+    return parameter.data_ptr() if parameter.layout is torch.strided else 0
 
 
 class _Given(NamedTuple):

@@ -104,7 +104,7 @@ class _Buffer:
     def __init__(self, module: nn.Module, name: str, tensor: Tensor) -> None:
         self.module, self.name, self.tensor = module, name, tensor
         self.before = tensor.detach().clone() if module.training else tensor
-        self.version = tensor._version
+        self.version = _version(tensor)
 
     @property
     def changed(self) -> bool:
@@ -112,7 +112,17 @@ class _Buffer:
         if self.module.training and isinstance(self.module, _NormBase):
             return True
         now = self.module._buffers[self.name]
-        return now is not self.tensor or self.tensor._version != self.version
+        return now is not self.tensor or self.written
+
+    @property
+    def written(self) -> bool:
+        """Whether somebody wrote into it since."""
+        return _version(self.tensor) != self.version
+
+
+def _version(tensor: Tensor) -> int:
+    """How often it was changed in place; of what was made in inference mode nobody counts it."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 class Pass:
@@ -153,9 +163,23 @@ class Pass:
         """After the call, keep what buffers held before it only where it changed them."""
         writers = {buffer.module for buffer in self._buffers if buffer.changed}
         self.wrote = bool(writers)
-        for buffer in self._buffers:
-            if buffer.module not in writers:
-                buffer.before = buffer.tensor
+        self._left_alone = [one for one in self._buffers if one.module not in writers]
+        for buffer in self._left_alone:
+            buffer.before = buffer.tensor
+
+    def refuse_written(self) -> None:
+        """Refuse to go again through what holds other numbers than it did.
+
+        Raises:
+            RuntimeError: somebody wrote into a buffer after the call, which left it alone.
+        """
+        for buffer in self._left_alone:
+            if buffer.written:
+                raise RuntimeError(
+                    f"Compose(memory='recompute'): the buffer {buffer.name!r} of a "
+                    f"{type(buffer.module).__name__} was modified by an inplace operation between "
+                    f"forward and backward; modify it afterwards."
+                )
 
     @contextmanager
     def as_then(self, parameters: Sequence[Tensor]) -> Iterator[None]:
