@@ -103,8 +103,8 @@ def test_compiled_whole_it_is_the_same(case, monkeypatch):
         pytest.skip("its steps depend on the numbers")
     # Each step of a search is a part of the graph. So many will do from where they begin here, and
     # test_root_finding compiles all of them.
-    monkeypatch.setattr(root_finding, "_UNSEEN_STEPS", 12)
-    monkeypatch.setattr(tanh_root, "_UNSEEN_STEPS", 12)
+    monkeypatch.setattr(root_finding, "_UNSEEN_STEPS", 6)
+    monkeypatch.setattr(tanh_root, "_UNSEEN_STEPS", 6)
     monkeypatch.setattr(fixed_point, "_UNSEEN_STEPS", {True: 6, False: 60})
     transform = made(replace(case, build=case.brief or case.build), 3, 2)
     x, c = points(case, transform)
