@@ -51,7 +51,7 @@ class Compose(Transform):
         ShapeError: a step does not take what the step before gives, or contexts differ in width.
 
     Cost: the sum of the steps'; with ``recompute`` a training step calls each step once
-        more, and its inverse, and takes 1.4 to 1.9 times as long; with a few rows up to four times.
+        more, and its inverse, and takes 1.4 to 1.7 times as long; with a few rows up to four times.
 
     Source: recompute: Gomez et al. 2017, arXiv:1707.04585; Chen et al. 2016, arXiv:1604.06174
 
