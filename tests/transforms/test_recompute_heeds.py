@@ -101,14 +101,14 @@ def test_what_is_changed_between_forward_and_backward_is_refused(one_part):
             (z.square().sum() + logdet.sum()).backward()
 
 
-def test_a_hook_of_what_has_no_gradient_gets_zeros():
+def test_a_hook_of_what_has_no_gradient_gets_zeros_or_is_not_called():
     """The shift of the last triangles has no influence on the logdet."""
     for one in pair(*(T.LU(4).double() for _ in range(3))):
         seen = []
         shift = one.transforms[2].shift
         shift.register_hook(seen.append)
         one(rows())[1].sum().backward()
-        assert [g.tolist() for g in seen] == [[0.0] * 4]
+        assert [g.tolist() for g in seen] in ([], [[0.0] * 4])
 
 
 def test_second_derivatives_are_the_same():
