@@ -8,6 +8,7 @@ import inspect
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -76,11 +77,15 @@ def _changed(method, change):
     return changed
 
 
-def summed(cls: type, names: tuple[str, ...], how: str) -> None:
-    """Rewrite every sum in some methods: ``mean`` for sum, or without its first term (``lost``)."""
+def summed(cls: Any, names: tuple[str, ...], how: str) -> None:
+    """Rewrite every sum in some methods: ``mean`` for sum, or without its first term (``lost``).
+
+    Or in functions of a module.
+    """
     found = 0
     for name in names:
-        method = next((vars(c)[name] for c in cls.__mro__ if name in vars(c)), None)
+        owners = getattr(cls, "__mro__", (cls,))
+        method = next((vars(c)[name] for c in owners if name in vars(c)), None)
         if method is None or not inspect.isfunction(method):
             continue
         tree = ast.parse(textwrap.dedent(inspect.getsource(method)))

@@ -10,6 +10,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -54,6 +55,11 @@ KEEP_VOLUME = {
 }  # half of zero is no break
 
 SUMS = (
+    "_scaled",
+    "_unscaled",
+    "_multiplied",
+    "_solved",
+    "_plain",
     "_forward",
     "_inverse",
     "_move",
@@ -89,7 +95,8 @@ def all_breaks() -> Iterator[Break]:
         no_sum = issubclass(cls, T.Compose | T.Inverse | T.ImageCoupling | T.Contractive | T.Radial)
         if not no_sum and cls.__name__ not in KEEP_VOLUME:
             for how, name in (("mean", "mean for sum"), ("lost", "a term dropped")):
-                breaking = functools.partial(summed, cls, SUMS, how)
+                owner = sys.modules[cls.__module__] if cls is T.Standardize else cls
+                breaking = functools.partial(summed, owner, SUMS, how)
                 yield Break(cls.__name__, name, breaking, *place)
     for cls, key in _listed(maps, map_cases.CASES, lambda case: case.build()).items():
         yield from _of_a_map(cls, ("forward", "inverse"), (MAP_TESTS, key))
@@ -136,7 +143,7 @@ def _of_a_base(cls: type, place: tuple) -> Iterator[Break]:
         for how, name in (("mean", "mean for sum"), ("lost", "a term dropped")):
             method = "_joint" if cls is bases.GaussianMixture else "log_prob"
             owner = next(kind for kind in cls.__mro__ if method in vars(kind))
-            breaking = functools.partial(summed, owner, (method,), how)
+            breaking = functools.partial(summed, owner, (method, "_density"), how)
             yield Break(cls.__name__, name, breaking, *place)
 
 

@@ -105,7 +105,7 @@ def _kept_unfitted() -> None:
 
 
 def _exchanged() -> None:
-    replaced(coupling, "_some", lambda old: lambda flags: _other_half(old(flags)))
+    replaced(coupling, "some_of_all", lambda old: lambda flags: _other_half(old(flags)))
 
 
 def _other_half(flags):
@@ -126,7 +126,9 @@ def _influence_turned() -> None:
 
 def _nothing_kept() -> None:
     replaced(
-        coupling, "_some", lambda old: lambda flags: old(flags) if bool(flags.any()) else flags
+        coupling,
+        "some_of_all",
+        lambda old: lambda flags: old(flags) if bool(flags.any()) else flags,
     )
 
 

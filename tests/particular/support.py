@@ -60,7 +60,7 @@ def breaks() -> Iterator[Break]:
     ):
         yield Break(family, name, apply, (*OWN, *FITS), "support")
     for family, name, apply in (
-        ("Compose", "misfits taken", lambda: setattr(compose, "_refuse_misfits", _silent)),
+        ("Compose", "misfits taken", lambda: setattr(compose, "refuse_misfits", _silent)),
         ("Compose", "reached everywhere", _reached_everywhere),
         ("Inverse", "ends not exchanged", _ends_kept),
         ("Flow", "lost mass taken", lambda: setattr(flow_module, "refuse_lost_mass", _silent)),
