@@ -76,9 +76,21 @@ def fit(
     missing: Annotated[
         str,
         typer.Option(
-            metavar="refuse|drop", help="Rows with missing or infinite values: refuse or drop."
+            metavar="refuse|drop|model",
+            help="Missing values: refuse them, drop their rows, or model that they are missing.",
         ),
     ] = "refuse",
+    types: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--type",
+            metavar="COL=TYPE",
+            help="What a column is, where it does not look like it: real, positive, "
+            "interval:0,100, circular:360, integer, ordinal, categorical, boolean, date; may be "
+            "repeated.",
+            show_default=False,
+        ),
+    ] = None,
     seed: SeedOption = 0,
     epochs: Annotated[
         float | None,
@@ -143,8 +155,8 @@ def fit(
     out = default_model_path(data) if out is None else out
     if resume and checkpoint is None:
         raise usage_error("--resume needs --checkpoint DIR, the folder of the run to go on with.")
-    if missing not in ("refuse", "drop"):
-        raise usage_error(f"--missing {missing}: expected refuse or drop.")
+    if missing not in ("refuse", "drop", "model"):
+        raise usage_error(f"--missing {missing}: expected refuse, drop or model.")
     numbers = {"--epochs": epochs, "--lr": lr, "--checkpoint-every": checkpoint_every}
     for option, number in numbers.items():
         if number is not None and not 0 < number < float("inf"):
@@ -162,6 +174,7 @@ def fit(
             "context": names_of(context) or (),
             "weights": weights,
             "missing": missing,
+            "types": pairs_of("--type", types or []),
         },
         fit_options={
             "epochs": epochs,

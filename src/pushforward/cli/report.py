@@ -63,8 +63,8 @@ def print_schema(screen: Console, schema: Schema, *, every: bool = False) -> Non
         every: whether to list all columns of a wide table.
     """
     rows = [
-        (name, dtype, low, high, mean, std, "; ".join(filter(None, [_role(kind), treatment])))
-        for name, kind, dtype, low, high, mean, std, treatment in schema.rows()
+        (name, kind, low, high, mean, std, "; ".join(filter(None, [_why(why), treatment])))
+        for name, kind, low, high, mean, std, why, treatment in schema.rows()
     ]
     shown = rows if every else rows[:_COLUMNS]
     noted = any(row[-1] for row in shown)
@@ -78,8 +78,9 @@ def print_schema(screen: Console, schema: Schema, *, every: bool = False) -> Non
     screen.print("")
 
 
-def _role(kind: str) -> str:
-    return "" if kind == "real" else kind
+def _why(reason: str) -> str:
+    """The reason for a type, where it says more than the type."""
+    return "" if reason in ("numbers", "whole numbers", "dates", "true and false") else reason
 
 
 def print_choice(screen: Console, choice: Mapping[str, Any], flow: Flow) -> None:
@@ -176,12 +177,12 @@ def print_run(screen: Console, seconds: float, history: History) -> None:
 
 
 def print_figures(screen: Console, facts: Mapping[str, Any]) -> None:
-    """Held-out log-density beside that of a Gaussian."""
+    """Held-out log-density beside that of a simple model of the same columns."""
     rows = [
         (label, f"{facts[name]:.3f} ± {facts[f'{name}_error']:.3f}")
         for label, name in (
             (f"this flow ({facts['flow'] or 'composed by hand'})", "nats"),
-            ("Gaussian, full covariance", "gaussian_nats"),
+            (facts["reference"], "reference_nats"),
         )
     ]
     heading = f"{_KINDS[facts['exactness']]} of {count(facts['held_out_rows'], 'held-out row')}"

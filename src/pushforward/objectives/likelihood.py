@@ -75,9 +75,14 @@ class MaximumLikelihood:
     noise goes from one size to the other, evenly over the run: coarse shapes are learned before
     fine ones, and what is left of the blur in the end is ``last``.
 
+    Numbers that are rounded lie on a lattice, where a flow could put spikes, too. With ``jitter``
+    each is moved within the step it was rounded to, in training, evenly.
+
     Args:
         smoothing: size of the noise, as a share of the spread of the rows, 0 for none; or its
             sizes at the start and at the end of the run.
+        only: the numbers of an event that it moves; by default all.
+        jitter: step of each number of an event, 0 for none.
 
     Raises:
         ArgumentError: ``smoothing`` is negative or not finite, or more than two numbers.
@@ -95,13 +100,21 @@ class MaximumLikelihood:
         tensor(2.)
     """
 
-    def __init__(self, smoothing: float | Sequence[float] = 0.0) -> None:
+    def __init__(
+        self,
+        smoothing: float | Sequence[float] = 0.0,
+        *,
+        only: Sequence[int] | None = None,
+        jitter: Sequence[float] | None = None,
+    ) -> None:
         sizes = list(smoothing) if isinstance(smoothing, Sequence) else [smoothing]
         if len(sizes) not in (1, 2) or not all(0.0 <= size < math.inf for size in sizes):
             raise ArgumentError(
                 f"MaximumLikelihood: smoothing is {smoothing}, expected a number from 0 up, or two."
             )
         self.smoothing = (float(sizes[0]), float(sizes[-1]))
+        self.only = None if only is None else list(only)
+        self.jitter = [float(step) for step in jitter or ()] if any(jitter or ()) else []
         # a tensor, since a number that changes would have a compiled step compiled again
         self._progress = torch.zeros((), dtype=torch.float64)
 
@@ -117,10 +130,7 @@ class MaximumLikelihood:
             batch: rows ``(n, *event)`` with their context and weights.
             generator: source of the smoothing noise.
         """
-        x = batch.x
-        if any(self.smoothing) and getattr(flow, "training", False):
-            first, last = self.smoothing
-            x = x + (first + (last - first) * self._progress) * _noise_like(x, generator)
+        x = self._moved(batch.x, generator) if getattr(flow, "training", False) else batch.x
         log_prob: Tensor = flow(x, batch.context)
         if batch.weights is not None:
             # a row without weight may lie where the density is zero, and 0 times -inf is nan
@@ -128,10 +138,30 @@ class MaximumLikelihood:
             log_prob = torch.where(counts, log_prob, 0.0) * batch.weights
         return -log_prob.mean()
 
+    def _moved(self, x: Tensor, generator: Generator | None) -> Tensor:
+        """The rows with the noise of training."""
+        if self.jitter:
+            step = torch.tensor(self.jitter, dtype=x.dtype, device=x.device)
+            even = torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+            x = x + step * (even - 0.5)
+        if any(self.smoothing) and self.only != []:
+            first, last = self.smoothing
+            size = first + (last - first) * self._progress
+            if self.only is None:
+                x = x + size * _noise_like(x, generator)
+            else:
+                index = torch.tensor(self.only, device=x.device)
+                noise = _noise_like(x.index_select(-1, index), generator)
+                x = x.index_add(-1, index, (size * noise).to(x))
+        return x
+
     def __repr__(self) -> str:
         first, last = self.smoothing
         sizes = f"{first}" if first == last else f"({first}, {last})"
-        return f"MaximumLikelihood(smoothing={sizes})" if first or last else "MaximumLikelihood()"
+        said = [f"smoothing={sizes}"] if first or last else []
+        said += [f"only={self.only}"] if self.only is not None and said else []
+        said += [f"jitter={self.jitter}"] if self.jitter else []
+        return f"MaximumLikelihood({', '.join(said)})"
 
 
 _REFERENCE = 256  # rows that the covariance of the noise is taken from, at most

@@ -9,22 +9,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pushforward.tables.schema import Column, Schema
-    from pushforward.tables.schema_inference import infer_schema
-    from pushforward.tables.schema_matching import Match, match
-    from pushforward.tables.schema_matrix import load_matrix
+    from pushforward.tables.schema.column import Column
+    from pushforward.tables.schema.inference import infer_schema
+    from pushforward.tables.schema.matching import Match, match
+    from pushforward.tables.schema.matrix import load_matrix
+    from pushforward.tables.schema.schema import Schema
     from pushforward.tables.table_flow import TableFlow
 
 __all__ = ["Column", "Match", "Schema", "TableFlow", "infer_schema", "load_matrix", "match"]
 
 _HOMES = {
-    "Column": "schema",
-    "Match": "schema_matching",
-    "Schema": "schema",
+    "Column": "schema.column",
+    "Match": "schema.matching",
+    "Schema": "schema.schema",
     "TableFlow": "table_flow",
-    "infer_schema": "schema_inference",
-    "load_matrix": "schema_matrix",
-    "match": "schema_matching",
+    "infer_schema": "schema.inference",
+    "load_matrix": "schema.matrix",
+    "match": "schema.matching",
 }
 
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pushforward.bases import GaussianMixture
 from pushforward.errors import ArgumentError
-from pushforward.flows import Flow, find
+from pushforward.flows import Flow
 from pushforward.numerics.subset import some_of
-from pushforward.objectives import Batch
+from pushforward.objectives import Batch, MaximumLikelihood
 from pushforward.spec import Part, Writer
+from pushforward.tables.assemble import assemble
 from pushforward.tables.groups import count_groups
+from pushforward.tables.layout import Layout
 from pushforward.tables.rows import Rows
 from pushforward.training.batches.rows import by_weight
 from pushforward.training.defaults import default_batch_size
 
-__all__ = ["Choice", "build", "choose"]
+__all__ = ["Choice", "build", "choose", "likelihood"]
 
 _BLURRED = 5_000  # rows below which training blurs them to the end
 _COARSE_FIRST = 0.06  # noise at the start of training, where rows of few columns lie in groups
@@ -43,6 +45,7 @@ class Choice:
         groups: components of the base, 1 for a standard normal density.
         training: arguments of ``pf.fit`` besides the objective.
         warning: what the size of the table puts at risk, or "".
+        head: arguments of ``bases.MixedColumns``, for columns that are not plain numbers.
     """
 
     recipe: str
@@ -52,6 +55,7 @@ class Choice:
     groups: int = 1
     training: dict[str, Any] = field(default_factory=dict)
     warning: str = ""
+    head: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values; parts among the arguments, such as a map, as descriptions."""
@@ -62,14 +66,21 @@ class Choice:
         return {**asdict(replace(self, arguments={})), "arguments": arguments}
 
 
-def choose(rows: int, features: int, context: int = 0, groups: int = 1) -> Choice:
+def choose(
+    rows: int,
+    features: int,
+    context: int = 0,
+    groups: int = 1,
+    mixed: Sequence[Mapping[str, Any]] = (),
+) -> Choice:
     """Choose a flow from the size of a table and the groups that its rows lie in.
 
     Args:
         rows: rows to train on.
-        features: columns whose density is wanted.
-        context: columns it is conditioned on.
+        features: columns of plain numbers whose density is wanted.
+        context: numbers it is conditioned on.
         groups: separate groups of rows.
+        mixed: further columns, as ``bases.MixedColumns`` takes them.
 
     Example:
         >>> choose(10_000, 6).recipe
@@ -77,35 +88,62 @@ def choose(rows: int, features: int, context: int = 0, groups: int = 1) -> Choic
     """
     size = _size(rows, features + context)
     on = f" given {context} context columns" if context else ""
-    reason = [
-        f"spline couplings (nsf) for {features} columns{on}: exact density and fast samples",
-        f"{size['layers']} layers of {size['hidden'][0]} hidden units with {size['bins']} bins for "
-        f"{rows:,} rows, after {size['affine']} affine ones",
-    ]
+    reason = []
+    if mixed:
+        first = f"{len(mixed)} columns one after the other, exactly: {_kinds(mixed)}{on}"
+        reason.append(first)
+        on = " given those" if not context else " given those and the context"
+    if features:
+        reason += [
+            f"spline couplings (nsf) for {features} columns{on}: exact density and fast samples",
+            f"{size['layers']} layers of {size['hidden'][0]} hidden units with {size['bins']} bins "
+            f"for {rows:,} rows, after {size['affine']} affine ones",
+        ]
     if groups > 1:
         reason.append(
             f"the rows lie in {groups} separate groups: the base has a normal component for each, "
             f"so that no density is needed between them"
         )
-    first, last = smoothing = _smoothing(rows, features + context, groups)
-    if last:
+    first_noise, last = smoothing = _smoothing(rows, features + context, groups)
+    if not features:
+        smoothing = (0.0, 0.0)
+    elif last:
         reason.append(
             f"rows are blurred by {last:.1%} of their spread while it learns, since a flow "
             f"could otherwise learn {rows:,} rows by heart"
         )
-    elif first:
+    elif first_noise:
         reason.append(
-            f"rows are blurred by {first:.0%} of their spread at first, and less and less: the "
-            f"shapes of the groups are learned from coarse to fine"
+            f"rows are blurred by {first_noise:.0%} of their spread at first, and less and less: "
+            f"the shapes of the groups are learned from coarse to fine"
         )
     warning = ""
     if rows < _SMALL:
         warning = (
-            f"{rows} rows are few for a density of {features} columns: the flow is kept small, and "
-            f"may be no better than a Gaussian; compare the two held-out figures."
+            f"{rows} rows are few for a density of {features + len(mixed)} columns: the flow is "
+            f"kept small, and may be no better than a Gaussian; compare the two held-out figures."
         )
     training = _training(rows, features + context)
-    return Choice("nsf", size, tuple(reason), smoothing, groups, training, warning)
+    head = _head(rows) if mixed else {}
+    return Choice("nsf", size, tuple(reason), smoothing, groups, training, warning, head)
+
+
+def _kinds(mixed: Sequence[Mapping[str, Any]]) -> str:
+    """What the mixed columns are, counted."""
+    words = {"": "categories", "number": "numbers", "whole": "whole numbers", "angle": "angles"}
+    counts = {kind: sum(one["value"] == kind for one in mixed) for kind in words}
+    return ", ".join(f"{count} of {words[kind]}" for kind, count in counts.items() if count)
+
+
+def _head(rows: int) -> dict[str, Any]:
+    """Sizes of the network and mixtures for columns one after the other."""
+    width, components = 128, 8
+    if rows < _SMALL:
+        width, components = 16, 3
+    elif rows < _BLURRED:
+        width, components = 64, 5
+    dropout = 0.1 if rows < _BLURRED else 0.0
+    return {"hidden": [width, width], "components": components, "dropout": dropout}
 
 
 def _smoothing(rows: int, columns: int, groups: int) -> tuple[float, float]:
@@ -153,7 +191,11 @@ def _training(rows: int, columns: int) -> dict[str, Any]:
 
 
 def build(
-    asked: str | Flow, settings: Mapping[str, Any], rows: Rows, seed: int
+    asked: str | Flow,
+    settings: Mapping[str, Any],
+    rows: Rows,
+    layouts: tuple[Layout, Layout | None],
+    seed: int,
 ) -> tuple[Flow, Choice]:
     """Build the flow a table was asked to get, and say what was chosen.
 
@@ -161,6 +203,7 @@ def build(
         asked: ``auto``, the name of a recipe, or a flow.
         settings: arguments of the recipe that were asked for.
         rows: what it is trained on.
+        layouts: how features and context columns lie in the rows.
         seed: seed of the weights.
 
     Raises:
@@ -168,26 +211,41 @@ def build(
     """
     if isinstance(asked, Flow):
         return asked, Choice("", {}, ("the flow that was given",))
-    features, context = rows.x.shape[1], 0 if rows.context is None else rows.context.shape[1]
+    features, given = layouts
     if asked == "auto":
-        groups = 1 if "base" in settings else _groups(rows)
-        choice = choose(len(rows.x), features, context, groups)
+        groups = 1 if "base" in settings or features.mixed else _groups(rows)
+        choice = choose(
+            len(rows.x), len(features.plain), given.width if given else 0, groups, features.mixed
+        )
         if choice.warning:
             warnings.warn(choice.warning, UserWarning, stacklevel=3)
     else:
-        choice = Choice(asked, {}, (f"{asked}, as asked for",))
+        head = _head(len(rows.x)) if features.mixed else {}
+        choice = Choice(asked, {}, (f"{asked}, as asked for",), head=head)
     if settings:
         changed = ", ".join(f"{key}={_words(value)}" for key, value in settings.items())
         # the sentence on sizes speaks of those that were chosen
         reason = (choice.reason[0], f"{changed}, as asked for", *choice.reason[2:])
         choice = replace(choice, arguments={**choice.arguments, **settings}, reason=reason)
     try:
-        flow = find(choice.recipe).build(
-            features, context, seed=seed, **_base(choice, features), **choice.arguments
-        )
+        arguments = {**_base(choice, len(features.plain)), **choice.arguments}
+        flow = assemble(choice.recipe, arguments, choice.head, features, given, seed)
     except TypeError as error:
         raise ArgumentError(f"TableFlow: {choice.recipe} refuses a setting: {error}.") from None
     return flow, choice
+
+
+def likelihood(choice: Choice, features: Layout) -> MaximumLikelihood:
+    """What the flow is trained by: noise reaches numbers that may be anything, and no codes."""
+    types = [features.columns[i].type for i in features.plain]
+    only = [features.head + k for k, type in enumerate(types) if type == "real"]
+    everything = not features.mixed and len(only) == features.width
+    steps = [features.columns[i].step for i in features.plain]
+    return MaximumLikelihood(
+        choice.smoothing,
+        only=None if everything else only,
+        jitter=[0.0] * features.head + steps,
+    )
 
 
 def _groups(rows: Rows) -> int:

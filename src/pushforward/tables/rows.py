@@ -61,17 +61,19 @@ def counting(rows: Rows) -> Rows:
     return rows.take(counts)
 
 
-def refuse_constant(rows: Rows, names: Sequence[str], what: str = "DATA") -> None:
+def refuse_constant(x: Tensor, names: Sequence[str], what: str = "DATA") -> None:
     """Refuse a column that varies in the held-out rows only: nothing of it can be learned.
 
     Raises:
         DataError: there is such a column; the message names it.
     """
-    still = rows.x.amin(0) == rows.x.amax(0)
+    if not x.numel():
+        return
+    still = x.amin(0) == x.amax(0)
     if bool(still.any()):
         name = names[int(still.nonzero()[0])]
         raise DataError(
-            f"{what}: column {name!r} is the same in all {len(rows.x)} rows that are learned from; "
+            f"{what}: column {name!r} is the same in all {len(x)} rows that are learned from; "
             f"leave it out, or give more rows."
         )
 

@@ -2,52 +2,56 @@
 
 from __future__ import annotations
 
-import difflib
+import datetime
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from pushforward.data.frames import to_native
+from pushforward.data.frames import frame_of_columns, to_native
+from pushforward.data.table_source import did_you_mean
 from pushforward.errors import ArgumentError, DataError
-from pushforward.flows import Flow
-from pushforward.tables.schema import Schema
+from pushforward.tables.schema.cells import numbers, refuse_kinds, same_label
+from pushforward.tables.schema.column import Column
+from pushforward.tables.schema.dates import as_dates
+from pushforward.tables.schema.matrix import refuse_values
+from pushforward.tables.scoring import Scorer
 
-__all__ = ["sample_frame"]
+if TYPE_CHECKING:
+    import polars
+
+    from pushforward.tables.schema.schema import Schema
+
+__all__ = ["draw", "frame_of", "given_numbers"]
 
 _DRAWN = 65536  # rows drawn at a time
 
 
-def sample_frame(flow: Flow, schema: Schema, n: int, given: Any, seed: int | None) -> Any:
-    """Draw rows, and give them names and types back.
+def draw(
+    scorer: Scorer, n: int, context: Tensor | None, generator: torch.Generator | None
+) -> Tensor:
+    """Numbers of new rows, features then context columns, ``(n * contexts, columns)``.
 
     Args:
-        flow: the flow, in float64.
-        schema: the columns.
-        n: rows, for each given row.
-        given: values of the context columns, a mapping or a frame, or None.
-        seed: seed of the draws.
+        scorer: flow and layout.
+        n: rows, for each row of the context.
+        context: numbers of the context columns, ``(contexts, context columns)``, or None.
+        generator: where draws come from.
     """
-    import polars
-
-    generator = None if seed is None else torch.Generator().manual_seed(seed)
-    context = _context(schema, given)
-    shifted = None if context is None else context - _offsets(schema, schema.context)
-    if shifted is None:
+    flow = scorer.flow
+    if context is None or scorer.given is None:
         rows = torch.cat([flow.sample(k, generator=generator) for k in _pieces(n, 1)])
+        return scorer.features.numbers(rows)
+    seen = scorer.given.rows(context) if flow.context else None
+    pieces = _pieces(n, len(context))
+    if seen is None:  # all its context columns are constant
+        rows = torch.cat([flow.sample((k, len(context)), generator=generator) for k in pieces])
     else:
-        pieces = _pieces(n, len(shifted))
-        drawn = [flow.sample(k, shifted, generator=generator) for k in pieces]
-        rows = torch.cat(drawn).transpose(0, 1).flatten(0, 1)
-    rows = rows + _offsets(schema, schema.features)
-    made = {name: rows[:, i].numpy() for i, name in enumerate(schema.features)}
-    if context is not None:
-        repeated = context.repeat_interleave(n, 0)
-        made |= {name: repeated[:, i].numpy() for i, name in enumerate(schema.context)}
-    frame = polars.DataFrame(made)
-    return to_native(frame.with_columns(_typed(frame, schema)), schema.native)
+        rows = torch.cat([flow.sample(k, seen, generator=generator) for k in pieces])
+    made = scorer.features.numbers(rows.transpose(0, 1).flatten(0, 1))
+    return torch.cat((made, context.repeat_interleave(n, 0)), -1)
 
 
 def _pieces(n: int, given: int) -> list[int]:
@@ -56,94 +60,156 @@ def _pieces(n: int, given: int) -> list[int]:
     return [min(most, n - start) for start in range(0, n, most)]
 
 
-def _offsets(schema: Schema, names: tuple[str, ...]) -> Tensor:
-    return torch.tensor([schema.column(name).offset for name in names], dtype=torch.float64)
+def frame_of(schema: Schema, values: Tensor, names: Sequence[str] | None = None) -> Any:
+    """Numbers of the schema's columns as a frame like the one that came in.
 
-
-def _typed(frame: Any, schema: Schema) -> list[Any]:
-    """Columns cast to the types they came in; whole numbers are rounded and kept in range."""
+    Args:
+        schema: the columns.
+        values: ``(n, columns)``.
+        names: the columns of the frame, by default all.
+    """
     import polars
 
-    result = []
-    for name in frame.columns:
-        kind = getattr(polars, schema.column(name).dtype, polars.Float64)
-        column = polars.col(name)
-        if kind == polars.Boolean:
-            result.append(column > 0.5)
-        elif kind.is_integer():
-            low, high = (polars.select(bound).item() for bound in (kind.min(), kind.max()))
-            top = float(high)  # of 64 bits it is one more than the type holds
-            top = top if int(top) <= high else math.nextafter(top, 0.0)
-            result.append(column.round().clip(float(low), top).cast(kind))
-        else:
-            result.append(column.cast(kind))
-    return result
+    columns = {
+        column.name: _typed(column, values[:, place]) for place, column in enumerate(schema.columns)
+    }
+    frame = polars.DataFrame(
+        [columns[name].alias(name) for name in (schema.names if names is None else names)]
+    )
+    return to_native(frame, schema.native)
 
 
-def _context(schema: Schema, given: Any) -> Tensor | None:
-    """The given values as ``(rows, context columns)`` in float64."""
-    if not schema.context:
-        if given is not None:
-            raise ArgumentError(
-                "TableFlow.sample: given needs context columns, and this model has none; "
-                "fit it with context=[…]."
-            )
-        return None
-    if given is None:
-        names = ", ".join(schema.context)
-        raise ArgumentError(f"TableFlow.sample: this model needs given values of {names}.")
+def _typed(column: Column, values: Tensor) -> polars.Series:
+    """Numbers as the values they stand for, in the type that they came in."""
+    import polars
+
+    numbers = polars.Series(values.double().contiguous().numpy()).fill_nan(None)
+    if column.labels:
+        labels = {float(code): label for code, label in enumerate(column.labels)}
+        if column.type == "constant":
+            numbers = polars.Series([0.0] * len(values))
+        texts = numbers.replace_strict(labels, default=None, return_dtype=polars.String)
+        return _of_texts(column, texts)
+    if column.type == "date":
+        return as_dates(column, numbers)
+    kind = getattr(polars, column.dtype, polars.Float64)
+    if kind.is_integer():
+        low, high = (polars.select(bound).item() for bound in (kind.min(), kind.max()))
+        top = float(high)  # of 64 bits it is one more than the type holds
+        top = top if int(top) <= high else math.nextafter(top, 0.0)
+        return numbers.round().clip(float(low), top).cast(kind)
+    if kind == polars.Boolean:  # taken for numbers by a flow of one's own
+        return numbers > 0.5
+    if column.step and not column.counted:
+        numbers = (numbers / column.step).round() * column.step
+        numbers = numbers.round(max(0, round(-math.log10(column.step))))
+    return numbers.cast(kind)
+
+
+def _of_texts(column: Column, texts: polars.Series) -> polars.Series:
+    import polars
+
+    kind = getattr(polars, column.dtype, None)
+    if kind == polars.Boolean:
+        return texts == "true"
+    if kind is not None and kind.is_numeric():
+        return texts.cast(polars.Float64).cast(kind)
+    if column.dtype.startswith("Categorical"):
+        return texts.cast(polars.Categorical)
+    if column.dtype.startswith("Enum"):
+        return texts.cast(polars.Enum(list(column.labels)))
+    return texts
+
+
+def given_numbers(schema: Schema, given: Any, names: Sequence[str]) -> Tensor:
+    """Values that were given for columns, as numbers, ``(rows, names)``.
+
+    Args:
+        schema: the columns.
+        given: a mapping of names to values, one or a list for each; or a frame.
+        names: the columns it has to give.
+
+    Raises:
+        ArgumentError: a mapping names other columns, lacks one, or gives what is no value of it.
+        DataError: a frame lacks a column, or has a gap.
+    """
+    columns = [schema.column(name) for name in names]
     if isinstance(given, Mapping):
-        return _from_mapping(schema, given)
-    return _from_frame(schema, given)
-
-
-def _from_mapping(schema: Schema, given: Mapping[str, Any]) -> Tensor:
-    for name in given:
-        if name not in schema.context:
-            near = difflib.get_close_matches(str(name), schema.context, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ArgumentError(
-                f"TableFlow.sample: given names {name!r}, which is no context column; the context "
-                f"columns are {', '.join(schema.context)}.{hint}"
-            )
-    lacking = [name for name in schema.context if name not in given]
-    if lacking:
-        raise ArgumentError(f"TableFlow.sample: given lacks the context column {lacking[0]!r}.")
-    try:
-        columns = [torch.as_tensor(given[n], dtype=torch.float64) for n in schema.context]
-        rows = max(column.numel() for column in columns)
-        table = torch.stack([column.reshape(-1).expand(rows) for column in columns], -1)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ArgumentError(f"TableFlow.sample: given holds no numbers: {error}.") from None
-    return _finite(schema, table)
-
-
-def _from_frame(schema: Schema, given: Any) -> Tensor:
-    import polars
-
+        given = _as_lists(schema, given, names)
     from pushforward.data.readers import open_table
-    from pushforward.tables.cells import is_number, matrix
 
     table = open_table(given, what="given")
-    lacking = [name for name in schema.context if name not in table.names]
+    lacking = [name for name in names if name not in table.names]
     if lacking:
-        raise DataError(f"given: the context column {lacking[0]!r} is missing.")
-    frame = polars.concat(
-        [chunk.frame for chunk in table.chunks(schema.context)], how="vertical_relaxed"
-    )
-    for name in schema.context:
-        if not is_number(frame[name].dtype):
-            raise DataError(f"given: column {name!r} holds no numbers.")
-    return _finite(schema, torch.from_numpy(matrix(frame, schema.context)))
-
-
-def _finite(schema: Schema, table: Tensor) -> Tensor:
-    if not len(table):
-        raise DataError("given: there are no rows, expected values of the context columns.")
-    finite = table.isfinite()
-    if not bool(finite.all()):
-        row, column = (int(i) for i in (~finite).nonzero()[0])
         raise DataError(
-            f"given: column {schema.context[column]!r} is missing or infinite in row {row + 1}."
+            f"given: the column {lacking[0]!r} is missing.{did_you_mean(lacking[0], table.names)}"
         )
-    return table
+    parts = []
+    for chunk in table.chunks(list(names)):
+        refuse_kinds(chunk, columns, "given")
+        rows = numbers(chunk.frame, columns)
+        refuse_values(chunk, columns, rows, "given", "error")
+        parts.append(torch.from_numpy(rows))
+    found = torch.cat(parts)
+    finite = found.isfinite()
+    if not bool(finite.all()):
+        row, place = (int(i) for i in (~finite).nonzero()[0])
+        raise DataError(f"given: column {names[place]!r} is missing or infinite in row {row + 1}.")
+    return found
+
+
+def _as_lists(schema: Schema, given: Mapping[str, Any], names: Sequence[str]) -> Any:
+    """A mapping of single values or lists as columns of equal length, in the columns' types."""
+    for name in given:
+        if name not in names:
+            raise ArgumentError(
+                f"TableFlow.sample: given names {name!r}, which is no column that can be given."
+                f"{did_you_mean(str(name), names)}"
+            )
+    lacking = [name for name in names if name not in given]
+    if lacking:
+        raise ArgumentError(f"TableFlow.sample: given lacks the column {lacking[0]!r}.")
+    lists = {name: _as_list(schema.column(name), given[name]) for name in names}
+    rows = max(len(values) for values in lists.values())
+    return frame_of_columns(
+        {name: values * rows if len(values) == 1 else values for name, values in lists.items()},
+        "given",
+    )
+
+
+def _as_list(column: Column, value: Any) -> list[Any]:
+    """One value, or several, of a column; what was typed as text becomes what it stands for."""
+    single = (
+        isinstance(value, str) or not hasattr(value, "__len__") or not getattr(value, "shape", 1)
+    )
+    values = [value] if single else list(value)
+    values = [one.item() if hasattr(one, "item") else one for one in values]
+    if column.labels:
+        return [
+            same_label(one) if isinstance(one, str) else same_label(_plain(one)) for one in values
+        ]
+    if column.type == "date":
+        return [_as_date(column, one) for one in values]
+    try:
+        return [float(one) for one in values]
+    except (TypeError, ValueError):
+        raise ArgumentError(
+            f"TableFlow.sample: given holds {value!r} for {column.name!r}, expected a number."
+        ) from None
+
+
+def _as_date(column: Column, value: Any) -> Any:
+    """A date that was typed, for a column that does not hold texts."""
+    if column.format or not isinstance(value, str):
+        return value
+    try:
+        return datetime.datetime.fromisoformat(value)
+    except ValueError:
+        raise ArgumentError(
+            f"TableFlow.sample: given holds {value!r} for {column.name!r}, expected a date such as "
+            f"2026-01-31."
+        ) from None
+
+
+def _plain(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

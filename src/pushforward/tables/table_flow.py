@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import operator
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +17,9 @@ from torch import Tensor
 from pushforward.errors import ArgumentError, InputTypeError, ModelFileError, NotFittedError
 from pushforward.flows import Flow, find
 from pushforward.numerics.subset import some_of
-from pushforward.objectives import MaximumLikelihood
 from pushforward.spec import Part, Reader, Writer
-from pushforward.tables.choice import build
-from pushforward.tables.gaussian import GaussianReference
+from pushforward.tables.choice import build, likelihood
+from pushforward.tables.gaussian import reference
 from pushforward.tables.rows import (
     Rows,
     counting,
@@ -31,20 +29,19 @@ from pushforward.tables.rows import (
     share_above,
     split,
 )
-from pushforward.tables.schema import Missing, Schema
+from pushforward.tables.schema.schema import Missing, Schema
 from pushforward.training import History
 from pushforward.training import fit as fit_flow
 
 if TYPE_CHECKING:
     import numpy
 
-    from pushforward.data.table_source import TableSource
+    from pushforward.tables.scoring import Scorer
 
 __all__ = ["TableFlow"]
 
 _QUANTILES = 4001  # of the training rows' log-densities
 _SCORED = 100_000  # training rows that are scored for them, at most
-_CHUNK = 8192  # rows scored at a time
 
 
 class TableFlow(Part):
@@ -102,7 +99,7 @@ class TableFlow(Part):
         self._history: History | None = None
         # log-densities of training rows, from the least likely to the likeliest
         self._quantiles = torch.full((_QUANTILES,), math.nan, dtype=torch.float64)
-        self._scorer: Flow | None = None
+        self._scores: Scorer | None = None
         self.choice: dict[str, Any] = {}
         self.report: dict[str, Any] = {}
         self.notes: list[str] = []
@@ -140,6 +137,7 @@ class TableFlow(Part):
         context: Sequence[str] = (),
         weights: str | None = None,
         missing: Missing = "refuse",
+        types: Mapping[str, Any] | None = None,
         validation: float = 0.1,
         progress: bool = True,
         ready: Callable[[Schema, Mapping[str, Any], Flow], object] | None = None,
@@ -152,7 +150,10 @@ class TableFlow(Part):
             columns: the columns to model; by default all that are neither context nor weights.
             context: columns that the density is conditioned on.
             weights: a column of row weights.
-            missing: ``refuse`` rows with missing or infinite values, or ``drop`` them.
+            missing: ``refuse`` rows with missing or infinite values, ``drop`` them, or ``model``
+                that a value is missing.
+            types: what columns are, where that is not what their values look like, such as
+                ``{"phi": "circular:360"}``; see ``infer_schema``.
             validation: share of the rows held out, for early stopping and for the report.
             progress: whether to show progress.
             ready: called with schema, choice and flow when all is read and training begins.
@@ -163,8 +164,8 @@ class TableFlow(Part):
             ArgumentError: an argument has a value that cannot be used.
         """
         from pushforward.data.readers import open_table
-        from pushforward.tables.schema_inference import infer_schema
-        from pushforward.tables.schema_matrix import load_matrix, refuse_outside
+        from pushforward.tables.schema.inference import infer_schema
+        from pushforward.tables.schema.matrix import layouts, load_matrix, refuse_outside
 
         began = time.perf_counter()
         if not 0.0 < validation < 1.0:
@@ -173,14 +174,21 @@ class TableFlow(Part):
             )
         table = open_table(data)
         schema = infer_schema(
-            table, columns=columns, context=context, weights=weights, missing=missing
+            table,
+            columns=columns,
+            context=context,
+            weights=weights,
+            missing=missing,
+            types=types,
+            plain=isinstance(self._asked, Flow),
         )
+        layout = layouts(schema)
         dtype = torch.float64 if options.get("precision") == "float64" else torch.float32
         rows = counting(Rows(*load_matrix(table, schema, dtype=dtype)))
         train, held = split(len(rows.x), validation, self._seed)
         held_out, rows = rows.take(held), rows.take(train)
-        refuse_constant(rows, schema.features, table.title)
-        flow, choice = build(self._asked, self._settings, rows, self._seed)
+        refuse_constant(rows.x[:, layout[0].head :], layout[0].names[layout[0].head :], table.title)
+        flow, choice = build(self._asked, self._settings, rows, layout, self._seed)
         refuse_outside(table, schema, flow)
         # rows a step and learning rate belong together: who gives one of them chooses both
         options = {name: value for name, value in options.items() if value is not None}
@@ -189,36 +197,35 @@ class TableFlow(Part):
         self.choice = choice.to_dict()
         if ready is not None:
             ready(schema, self.choice, flow)
-        objective = MaximumLikelihood(choice.smoothing)
         self._history = fit_flow(
             flow,
             rows.x,
-            context=rows.context,
+            context=rows.context if flow.context else None,
             weights=rows.weights,
-            validation=tuple(held_out),
+            validation=tuple(held_out if flow.context else held_out._replace(context=None)),
             progress=progress,
             seed=self._seed,
-            **{"objective": objective, **choice.training, **options},
+            **{"objective": likelihood(choice, layout[0]), **choice.training, **options},
         )
         self._keep(flow, schema)
         self._measure(rows, held_out, began)
         return self
 
     def _keep(self, flow: Flow, schema: Schema) -> None:
-        self._flow, self._schema, self._scorer = flow, schema, None
+        self._flow, self._schema, self._scores = flow, schema, None
         # From here on this table is described by the flow it has, no longer by how it was chosen.
         self._arguments["call"] = {"flow": flow, "seed": self._seed}
 
     def _measure(self, train: Rows, held: Rows, began: float) -> None:
-        """Held-out figures beside a Gaussian's, and the quantiles of the training rows."""
-        noise = scoring_noise()
-        log_p = self._score(held.x, held.context, noise)
-        reference = GaussianReference(*train).log_prob(held.x, held.context)
+        """Held-out figures beside those of a simple model, and the quantiles of training rows."""
+        scorer, noise = self._scorer(), scoring_noise()
+        log_p = scorer.log_prob(held.x, held.context, noise)
+        simple, simple_log_p = reference(scorer.features, train, held)
         nats, error = mean_and_error(log_p, held.weights)
-        gaussian, gaussian_error = mean_and_error(reference, held.weights)
+        simple_nats, simple_error = mean_and_error(simple_log_p, held.weights)
         rows = len(train.x)
         some = train.take(some_of(rows, _SCORED))
-        of_training = self._score(some.x, some.context, noise).sort().values
+        of_training = scorer.log_prob(some.x, some.context, noise).sort().values
         place = torch.linspace(0, len(of_training) - 1, _QUANTILES, dtype=torch.float64).round()
         self._quantiles = of_training[place.long()]
         self.report = {
@@ -228,104 +235,80 @@ class TableFlow(Part):
             "held_out_rows": len(held.x),
             "nats": nats,
             "nats_error": error,
-            "gaussian_nats": gaussian,
-            "gaussian_nats_error": gaussian_error,
+            "reference": simple,
+            "reference_nats": simple_nats,
+            "reference_nats_error": simple_error,
             "seconds": time.perf_counter() - began,
         }
 
     # ------------------------------------------------------------------ scores
 
-    def log_prob(self, data: Any) -> numpy.ndarray[Any, Any]:
+    def _scorer(self) -> Scorer:
+        """What rows are scored and drawn with."""
+        from pushforward.tables.scoring import Scorer
+
+        if self._scores is None:
+            self._scores = Scorer(self.flow, self.schema)
+        return self._scores
+
+    def log_prob(self, data: Any, *, unseen: str = "error") -> numpy.ndarray[Any, Any]:
         """Log-density of each row in nats, ``(n,)`` in float64, in the table's own units.
 
-        Columns are matched by name. A row with a missing value gives NaN if the model was fitted
-        with ``missing="drop"``, and is refused otherwise.
+        It is the density of the columns of numbers times the probability of the others. Columns
+        are matched by name. A row with a missing value gives NaN if the model was fitted with
+        ``missing="drop"``, and is refused if it was with ``"refuse"``.
 
         Where ``flow.exactness`` is ``estimate`` or ``bound`` a row carries noise, which goes with
         its place in the table: the same table gives the same figures.
+
+        Args:
+            data: the rows.
+            unseen: ``error`` refuses a label that no training row had; ``lowest`` gives such a row
+                the density of the least likely label.
         """
         import numpy
 
-        return numpy.concatenate([chunk[1] for chunk in self._scored(data)])
+        from pushforward.data.readers import open_table
 
-    def outlier_score(self, data: Any) -> numpy.ndarray[Any, Any]:
+        self.notes = []
+        chunks = self._scorer().chunks(open_table(data), unseen, self.notes)
+        return numpy.concatenate([log_p for _, log_p in chunks])
+
+    def outlier_score(self, data: Any, *, unseen: str = "error") -> numpy.ndarray[Any, Any]:
         """Share of the training rows that were likelier than each row, ``(n,)``: 1 is far out."""
-        return share_above(self._quantiles.numpy(), self.log_prob(data))
+        return share_above(self._quantiles.numpy(), self.log_prob(data, unseen=unseen))
 
-    def score(self, data: Any) -> Any:
+    def score(self, data: Any, *, unseen: str = "error") -> Any:
         """The table with ``log_density`` (nats) and ``outlier_score`` added, as it came in."""
         import polars
 
         from pushforward.data.frames import to_native
         from pushforward.data.readers import open_table
+        from pushforward.tables.schema.matching import SCORES
 
         table, known = open_table(data), self._quantiles.numpy()
         if table.native == "pandas":  # its index and its kinds of columns stay as they are
-            log_p = self.log_prob(table)
-            self._note_replaced(table)
+            log_p = self.log_prob(table, unseen=unseen)
             scored = {"log_density": log_p, "outlier_score": share_above(known, log_p)}
-            return data.drop(columns=list(scored), errors="ignore").assign(**scored)
-        frames = []
-        for frame, log_p in self._scored(table):
-            scores = polars.DataFrame(
-                {"log_density": log_p, "outlier_score": share_above(known, log_p)}
-            ).fill_nan(None)
-            kept = frame.drop([c for c in scores.columns if c in frame.columns])
-            frames.append(polars.concat([kept, scores], how="horizontal"))
-        self._note_replaced(table)
-        return to_native(polars.concat(frames, how="vertical_relaxed"), table.native)
-
-    def _note_replaced(self, table: TableSource) -> None:
-        from pushforward.tables.schema_matching import SCORES
-
+            result = data.drop(columns=list(scored), errors="ignore").assign(**scored)
+        else:
+            frames, self.notes = [], []
+            for frame, log_p in self._scorer().chunks(table, unseen, self.notes):
+                scores = polars.DataFrame(
+                    {"log_density": log_p, "outlier_score": share_above(known, log_p)}
+                ).fill_nan(None)
+                kept = frame.drop([c for c in scores.columns if c in frame.columns])
+                frames.append(polars.concat([kept, scores], how="horizontal"))
+            result = to_native(polars.concat(frames, how="vertical_relaxed"), table.native)
         there = [name for name in SCORES if name in table.names]
         if there:
             listed = " and ".join(map(repr, there))
             self.notes.append(f"{table.title}: {listed} were there already and are replaced.")
-
-    def _scored(self, data: Any) -> Iterator[tuple[Any, numpy.ndarray[Any, Any]]]:
-        """Chunks of a table with the log-densities of their rows."""
-        from pushforward.data.readers import open_table
-        from pushforward.tables.schema_matching import match
-        from pushforward.tables.schema_matrix import chunk_rows
-
-        schema = self.schema
-        table = open_table(data)
-        columns, self.notes = table.names, []
-        # an array has no names: if it is as wide as the model, its columns are taken in order
-        if table.kind != "array" or len(columns) != len(schema.names):
-            found = match(columns, schema, what=table.title)
-            columns, self.notes = found.columns, [found.note] if found.note else []
-        offsets = torch.tensor([schema.column(n).offset for n in schema.names], dtype=torch.float64)
-        width, noise = len(schema.features), scoring_noise()
-        for chunk, rows, complete in chunk_rows(table, table.names, columns, schema, table.title):
-            values = torch.from_numpy(rows[complete]) - offsets
-            log_p = torch.full((len(rows),), math.nan, dtype=torch.float64)
-            c = values[:, width:] if schema.context else None
-            log_p[torch.from_numpy(complete)] = self._score(values[:, :width], c, noise)
-            yield chunk.frame, log_p.numpy()
-
-    def _score(self, x: Tensor, context: Tensor | None, noise: torch.Generator) -> Tensor:
-        """Log-densities in float64, so that an exact score does not depend on its batch."""
-        pieces, scorer = [], self._in_double()
-        with torch.no_grad():
-            for i in range(0, len(x), _CHUNK):
-                s = slice(i, i + _CHUNK)
-                c = None if context is None else context[s].double()
-                pieces.append(scorer.log_prob(x[s].double(), c, generator=noise))
-        return torch.cat(pieces) if pieces else torch.empty(0, dtype=torch.float64)
-
-    def _in_double(self) -> Flow:
-        """The flow that rows are scored and drawn with."""
-        if self._scorer is None:
-            self._scorer = copy.deepcopy(self.flow).to("cpu").double().eval()
-        return self._scorer
+        return result
 
     # ------------------------------------------------------------------ samples
 
-    def sample(
-        self, n: int, *, given: Mapping[str, float] | Any = None, seed: int | None = None
-    ) -> Any:
+    def sample(self, n: int, *, given: Any = None, seed: int | None = None) -> Any:
         """New rows, as a frame like the one that came in (polars for a file).
 
         Args:
@@ -336,11 +319,22 @@ class TableFlow(Part):
         Raises:
             ArgumentError: ``n`` is below 1, or ``given`` does not name the context columns.
         """
-        from pushforward.tables.sampling import sample_frame
+        from pushforward.tables.sampling import draw, frame_of, given_numbers
 
         if not hasattr(n, "__index__") or n < 1:
             raise ArgumentError(f"TableFlow.sample: n is {n!r}, expected at least 1.")
-        return sample_frame(self._in_double(), self.schema, operator.index(n), given, seed)
+        schema = self.schema
+        if given is None and schema.context:
+            names = ", ".join(schema.context)
+            raise ArgumentError(f"TableFlow.sample: this model needs given values of {names}.")
+        if given is not None and not schema.context:
+            raise ArgumentError(
+                "TableFlow.sample: given needs context columns, and this model has none; "
+                "fit it with context=[…]."
+            )
+        context = None if given is None else given_numbers(schema, given, schema.context)
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        return frame_of(schema, draw(self._scorer(), operator.index(n), context, generator))
 
     # ------------------------------------------------------------------ saving
 
@@ -357,7 +351,7 @@ class TableFlow(Part):
         self.flow.load_state_dict(of_flow, strict=strict, assign=assign)
         self.flow.eval()
         self._quantiles = state["quantiles"]
-        self._scorer = None
+        self._scores = None
 
     def remembered(self) -> dict[str, Any]:
         """Schema, history, choice, report, and the facts of the flow."""

@@ -4,7 +4,7 @@ from pushforward.transforms.autoregressive import Autoregressive, BlockAutoregre
 from pushforward.transforms.base import Transform
 from pushforward.transforms.compose import Compose, Inverse
 from pushforward.transforms.continuous import Continuous
-from pushforward.transforms.coupling import Coupling, ImageCoupling
+from pushforward.transforms.coupling import Coupling, Given, ImageCoupling
 from pushforward.transforms.elementwise import Elementwise
 from pushforward.transforms.linear import (
     LU,
@@ -58,6 +58,7 @@ __all__ = [
     "Diagonal",
     "Elementwise",
     "Exp",
+    "Given",
     "ImageCoupling",
     "Interp",
     "Interval",

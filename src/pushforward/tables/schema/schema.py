@@ -5,45 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast
 
 from pushforward.data.table_source import Native, did_you_mean
 from pushforward.errors import DataError, ModelFileError
+from pushforward.tables.schema.column import Column, refuse_unknown
+from pushforward.tables.schema.dates import as_text
 
-__all__ = ["Column", "Missing", "Schema"]
+__all__ = ["Missing", "Schema"]
 
-Missing = Literal["refuse", "drop"]
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of numbers.
-
-    Attributes:
-        name: its name.
-        type: what it is modelled as; ``"real"``.
-        dtype: the type it came in, as polars calls it.
-        low, high, mean, std: of the rows used, in the column's own unit.
-        unique: the number of different values, or None where there are more than a thousand.
-        atoms: values that more than 5 % of the rows of a column of real numbers share, each with
-            its share of the rows, most frequent first.
-        offset: subtracted in float64 before the numbers become float32, which could not hold them
-            otherwise; the unit stays, so densities do not change.
-        treatment: what was done to it, in words; empty where nothing was.
-    """
-
-    name: str
-    dtype: str
-    low: float
-    high: float
-    mean: float
-    std: float
-    type: str = "real"
-    unique: int | None = None
-    atoms: tuple[tuple[float, float], ...] = ()
-    offset: float = 0.0
-    treatment: str = ""
+Missing = Literal["refuse", "drop", "model"]
+_SHOWN = 3  # labels that are shown of a column
 
 
 @dataclass(frozen=True)
@@ -54,17 +27,17 @@ class Schema:
         columns: the features, then the context columns.
         context: the names of the columns that the density is conditioned on.
         weights: the name of the column of row weights, or None.
-        missing: ``"refuse"``, or ``"drop"`` where rows with missing or infinite values are left
-            out.
+        missing: ``"refuse"``; ``"drop"`` where rows with missing or infinite values are left out;
+            ``"model"`` where that a value is missing has a probability like any other.
         rows_read: rows of the table.
         rows_dropped: rows left out for missing or infinite values.
         native: the kind of frame that came in: ``"polars"``, ``"pandas"`` or ``"arrow"``.
 
     Example:
         >>> from pushforward.tables import infer_schema
-        >>> schema = infer_schema({"a": [0.5 * i for i in range(30)]})
-        >>> schema.names, schema.columns[0].high
-        (('a',), 14.5)
+        >>> schema = infer_schema({"a": [0.5 * i for i in range(30)], "b": ["x", "y"] * 15})
+        >>> schema.names, schema.columns[0].high, schema.columns[1].labels
+        (('a', 'b'), 14.5, ('x', 'y'))
         >>> Schema.from_json(schema.to_json()) == schema
         True
     """
@@ -116,8 +89,8 @@ class Schema:
             ModelFileError: a field is missing, unknown or of the wrong kind.
         """
         try:
-            _known(cls, values)
-            columns = tuple(_column(column) for column in values["columns"])
+            refuse_unknown(cls, values)
+            columns = tuple(Column.from_dict(column) for column in values["columns"])
             rest = {name: value for name, value in values.items() if name != "columns"}
             return cls(columns, **{**rest, "context": tuple(values.get("context", ()))})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -144,16 +117,15 @@ class Schema:
         return [
             (
                 column.name,
-                "context" if column.name in self.context else column.type,
-                column.dtype,
-                *(_short(value, column.std) for value in (column.low, column.high, column.mean)),
-                f"{column.std:.4g}",
+                f"{column.type}, context" if column.name in self.context else column.type,
+                *_values(column),
+                column.reason,
                 column.treatment,
             )
             for column in self.columns
         ]
 
-    HEADER = ("column", "type", "dtype", "low", "high", "mean", "std", "treatment")
+    HEADER = ("column", "type", "low", "high", "mean", "std", "why", "treatment")
 
     def __str__(self) -> str:
         table = [self.HEADER, *self.rows()]
@@ -167,16 +139,23 @@ class Schema:
         return "\n".join([*lines, f"{used} rows used{dropped}"])
 
 
-def _known(cls: type, values: Mapping[str, Any]) -> None:
-    unknown = sorted(set(values) - {field.name for field in fields(cls)})
-    if unknown:
-        raise ValueError(f"unknown field {unknown[0]!r}")
-
-
-def _column(values: Mapping[str, Any]) -> Column:
-    _known(Column, values)
-    atoms = tuple((float(value), float(share)) for value, share in values.get("atoms", ()))
-    return Column(**{**values, "atoms": atoms})
+def _values(column: Column) -> tuple[str, ...]:
+    """Low, high, mean and std in words; of labels the most frequent, and how many there are."""
+    if column.type == "constant":
+        return column.labels[0], column.labels[0], "", ""
+    if column.coded:
+        order = sorted(range(len(column.labels)), key=lambda i: -column.shares[i])
+        first = [f"{column.labels[i]} {column.shares[i]:.0%}" for i in order[:_SHOWN]]
+        more = len(column.labels) - len(first)
+        return f"{len(column.labels)} values", ", ".join([*first, *(["…"] if more else [])]), "", ""
+    assert column.low is not None
+    assert column.high is not None
+    assert column.mean is not None
+    std = column.std or 0.0
+    if column.type == "date":
+        ends = (as_text(column, value) for value in (column.low, column.high, column.mean))
+        return (*ends, f"{std:.4g} {column.unit}s")
+    return (*(_short(v, std) for v in (column.low, column.high, column.mean)), f"{std:.4g}")
 
 
 def _short(value: float, std: float) -> str:

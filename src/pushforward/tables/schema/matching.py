@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pushforward.data.table_source import did_you_mean
 from pushforward.errors import DataError
-from pushforward.tables.schema import Schema
+from pushforward.tables.schema.schema import Schema
 
 __all__ = ["SCORES", "Match", "match"]
 

@@ -1,0 +1,167 @@
+"""How the columns of a table lie in the rows that a flow sees, and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pushforward.tables.schema.column import Column
+
+__all__ = ["Layout"]
+
+_PLAIN = ("real", "positive", "interval")
+
+
+class Layout:
+    """The numbers that stand for columns in a row: first mixed columns, then plain numbers.
+
+    A mixed column takes a number for its code, one for its value, or both: labels are codes; a
+    number that is missing or an atom has a code in the place of its value. Plain numbers come
+    last, those above zero and those between two ends after the others. A constant column takes
+    none.
+
+    Args:
+        columns: the columns, in the order of the table.
+        gaps: whether missing values have a code.
+        context: whether they are conditioned on: every number is then a mixed column, and atoms
+            are numbers like others.
+
+    Attributes:
+        mixed: descriptions of the mixed columns, as ``bases.MixedColumns`` takes them.
+        plain: places of the plain columns among all.
+        width: numbers of a row.
+    """
+
+    def __init__(
+        self, columns: Sequence[Column], gaps: bool = False, context: bool = False
+    ) -> None:
+        self.columns, self.context = list(columns), context
+        self._gaps = [gaps and column.gaps > 0.0 for column in columns]
+        varying = [i for i, column in enumerate(columns) if column.type != "constant"]
+        self.plain = [i for i in varying if not context and self._is_plain(i)]
+        self.plain.sort(key=lambda i: _PLAIN.index(columns[i].type))
+        # what has a probability comes first: all that follows may depend on it
+        self.places = [i for i in varying if i not in self.plain]
+        self.places.sort(key=lambda i: not columns[i].coded)
+        self.mixed = [self._described(i) for i in self.places]
+        self.head = sum((one["codes"] > 0) + (one["value"] != "") for one in self.mixed)
+        self.width = self.head + len(self.plain)
+
+    def _is_plain(self, i: int) -> bool:
+        column = self.columns[i]
+        return column.type in _PLAIN and not column.atoms and not self._gaps[i]
+
+    def _atoms(self, i: int) -> list[float]:
+        return [] if self.context else [value for value, _ in self.columns[i].atoms]
+
+    def _described(self, i: int) -> dict[str, Any]:
+        column = self.columns[i]
+        if column.coded:
+            return {"codes": len(column.labels) + self._gaps[i], "value": ""}
+        instead = len(self._atoms(i)) + self._gaps[i]
+        made: dict[str, Any] = {"codes": instead + 1 if instead else 0, "value": "number"}
+        if column.type == "circular":
+            return {**made, "value": "angle", "period": column.period}
+        low, high = (None if end is None else end - column.offset for end in column.ends)
+        if not self.context:
+            made |= {"low": low, "high": high}
+        if column.counted and not self.context:
+            taken = [value - column.offset for value in self._atoms(i)]
+            made |= {"value": "whole", "taken": taken}
+        return made
+
+    def __bool__(self) -> bool:
+        return self.width > 0
+
+    @property
+    def names(self) -> list[str]:
+        """The name of the column that each number of a row belongs to."""
+        found = []
+        for i, one in zip(self.places, self.mixed, strict=True):
+            found += [self.columns[i].name] * ((one["codes"] > 0) + (one["value"] != ""))
+        return found + [self.columns[i].name for i in self.plain]
+
+    def rows(self, numbers: Tensor) -> Tensor:
+        """Rows of the flow from numbers of the columns, ``(n, columns)`` to ``(n, width)``.
+
+        A missing value, NaN, becomes its code where it has one, and else stays NaN.
+        """
+        parts = []
+        for i, one in zip(self.places, self.mixed, strict=True):
+            parts += self._split(numbers[:, i], i, one)
+        parts += [numbers[:, i] - self.columns[i].offset for i in self.plain]
+        if not parts:
+            return numbers.new_zeros(len(numbers), 0)
+        return torch.stack(parts, -1)
+
+    def _split(self, numbers: Tensor, i: int, one: dict[str, Any]) -> list[Tensor]:
+        column = self.columns[i]
+        if column.coded:
+            missing = float(len(column.labels)) if self._gaps[i] else math.nan
+            return [torch.where(numbers.isnan(), missing, numbers)]
+        code = torch.zeros_like(numbers)
+        for k, value in enumerate(self._atoms(i), 1):
+            code = torch.where(numbers == value, float(k), code)
+        if self._gaps[i]:
+            code = torch.where(numbers.isnan(), float(one["codes"] - 1), code)
+        filled = torch.where(code > 0, self._filling(i), numbers - column.offset)
+        return [code, filled] if one["codes"] else [filled]
+
+    def _filling(self, i: int) -> float:
+        """What stands in the place of a value that is not there; nothing depends on it."""
+        column = self.columns[i]
+        assert column.mean is not None
+        if not column.counted or self.context:
+            return column.mean - column.offset
+        taken, low, high = self._atoms(i), *column.ends
+        near = round(column.mean)
+        tries = (near + sign * step for step in range(len(taken) + 2) for sign in (1, -1))
+        free = (
+            value
+            for value in tries
+            if value not in taken
+            and (low is None or value >= low)
+            and (high is None or value <= high)
+        )
+        return next(free, near) - column.offset
+
+    def numbers(self, rows: Tensor) -> Tensor:
+        """Numbers of the columns from rows of the flow, ``(n, width)`` to ``(n, columns)``."""
+        made = rows.new_zeros(len(rows), len(self.columns))
+        place = 0
+        for i, one in zip(self.places, self.mixed, strict=True):
+            width = (one["codes"] > 0) + (one["value"] != "")
+            made[:, i] = self._joined(rows[:, place : place + width], i, one)
+            place += width
+        for i in self.plain:
+            made[:, i] = self._within(rows[:, place] + self.columns[i].offset, self.columns[i])
+            place += 1
+        return made
+
+    def _joined(self, slots: Tensor, i: int, one: dict[str, Any]) -> Tensor:
+        column = self.columns[i]
+        if column.coded:
+            code = slots[:, 0].round()
+            return torch.where(code >= len(column.labels), math.nan, code)
+        value = self._within(slots[:, -1] + column.offset, column)
+        if not one["codes"]:
+            return value
+        instead = [*self._atoms(i), *([math.nan] if self._gaps[i] else [])]
+        for k, other in enumerate(instead, 1):
+            value = torch.where(slots[:, 0].round() == k, other, value)
+        return value
+
+    def _within(self, value: Tensor, column: Column) -> Tensor:
+        if column.counted:
+            return value.round()
+        if column.type == "circular":
+            assert column.period is not None
+            assert column.low is not None
+            start = 0.0 if column.low >= 0.0 else -0.5 * column.period
+            return torch.remainder(value - start, column.period) + start
+        low, high = column.ends
+        return value if low is None and high is None else value.clamp(low, high)

@@ -1,0 +1,167 @@
+"""Cells of a table as numbers, by what their columns are taken for; and words for the others."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pushforward.data.table_source import Chunk
+from pushforward.errors import DataError
+from pushforward.tables.schema.column import Column
+from pushforward.tables.schema.dates import UNITS, microseconds
+
+if TYPE_CHECKING:
+    import numpy
+    import polars
+
+__all__ = [
+    "UNSEEN",
+    "columns_option",
+    "is_number",
+    "is_text",
+    "numbers",
+    "refuse_kinds",
+    "same_label",
+    "what_it_holds",
+]
+
+UNSEEN = -1.0  # the code of a label that no training row had
+
+
+def is_number(kind: polars.DataType) -> bool:
+    """Whether a polars type counts as numbers: numeric, true/false, or nothing but gaps."""
+    return kind.is_numeric() or str(kind) in ("Boolean", "Null")
+
+
+def is_text(kind: polars.DataType) -> bool:
+    """Whether a polars type is one of texts."""
+    import polars
+
+    return kind in (polars.String, polars.Categorical, polars.Enum)
+
+
+def is_date(kind: polars.DataType) -> bool:
+    """Whether a polars type is one of dates, with or without a time of the day."""
+    import polars
+
+    return kind == polars.Date or kind == polars.Datetime
+
+
+def labels_of(column: polars.Series) -> polars.Series:
+    """Every value as the text that labels are kept as: 1.0 is 1, and True is true."""
+    import polars
+
+    if column.dtype.is_float():
+        whole = column.fill_nan(None)
+        as_whole = whole.cast(polars.Int64, strict=False)
+        is_whole = as_whole.cast(polars.Float64) == whole
+        return polars.select(
+            polars.when(is_whole)
+            .then(as_whole.cast(polars.String))
+            .otherwise(whole.cast(polars.String))
+        ).to_series()
+    return column.cast(polars.String)
+
+
+def same_label(text: str) -> str:
+    """A label that was typed, as labels are kept: 1.0 is 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return str(int(number)) if number.is_integer() and abs(number) < 1e15 else text
+
+
+def numbers(frame: polars.DataFrame, columns: Sequence[Column]) -> numpy.ndarray[Any, Any]:
+    """The columns in float64, ``(rows, len(columns))``: numbers, codes of labels, units of dates.
+
+    A missing value is NaN. A label that is none of the column's, the constant column's too, is
+    ``UNSEEN``. What `refuse_kinds` refuses comes out as NaN: the caller has named it by then.
+    """
+    import numpy
+
+    result = numpy.full((frame.height, len(columns)), numpy.nan)
+    for place, column in enumerate(columns):
+        result[:, place] = _numbers(frame[column.name], column)
+    return result
+
+
+def _numbers(cells: polars.Series, column: Column) -> Any:
+    import polars
+
+    if column.labels:
+        codes = {label: float(code) for code, label in enumerate(column.labels)}
+        text = labels_of(cells)
+        known = text.replace_strict(codes, default=UNSEEN, return_dtype=polars.Float64)
+        return (
+            polars.select(polars.when(text.is_null()).then(None).otherwise(known))
+            .to_series()
+            .cast(polars.Float64)
+            .fill_null(float("nan"))
+            .to_numpy()
+        )
+    if column.type == "date":
+        if not (is_date(cells.dtype) or is_text(cells.dtype)):
+            return float("nan")
+        times = microseconds(cells, column.format)
+        return (times / UNITS[column.unit]).cast(polars.Float64).fill_null(float("nan")).to_numpy()
+    if not is_number(cells.dtype):
+        return float("nan")
+    return cells.cast(polars.Float64).fill_null(float("nan")).to_numpy()
+
+
+def refuse_kinds(chunk: Chunk, columns: Sequence[Column], what: str) -> None:
+    """Refuse a chunk whose columns hold another kind of values than the model's.
+
+    Raises:
+        DataError: there is one; the message says which, where, and what it holds.
+    """
+    import polars
+
+    for column in columns:
+        cells = chunk.frame[column.name]
+        if column.labels or str(cells.dtype) == "Null":
+            continue
+        if column.type == "date":
+            fits = is_date(cells.dtype) or (is_text(cells.dtype) and column.format)
+            wrong = polars.Series([True])
+            if fits and is_text(cells.dtype):
+                wrong = microseconds(cells, column.format).is_null() & cells.is_not_null()
+            if fits and not is_date(cells.dtype) and wrong.any():
+                row = int(wrong.arg_true()[0])
+                raise DataError(
+                    f"{what}: column {column.name!r} holds {cells[row]!r} in {chunk.place(row)}, "
+                    f"expected dates written as {column.format}; correct it."
+                )
+            if fits:
+                continue
+        elif is_number(cells.dtype):
+            continue
+        expected = "dates" if column.type == "date" else "numbers"
+        raise DataError(
+            f"{what}: column {column.name!r} {what_it_holds(chunk, column.name)}, expected "
+            f"{expected}; convert it."
+        )
+
+
+def what_it_holds(chunk: Chunk, name: str) -> str:
+    """What a column holds in place of numbers, and where, as ``holds text ('Oslo' in row 3)``."""
+    import polars
+
+    column = chunk.frame[name]
+    kind = str(column.dtype)
+    if is_date(column.dtype):
+        return f"holds dates or times ({kind})"
+    if not is_text(column.dtype):
+        return f"holds {kind} values"
+    text = column.cast(polars.String)
+    wrong = (text.cast(polars.Float64, strict=False).is_null() & text.is_not_null()).arg_true()
+    if not len(wrong):
+        return f"holds numbers written as text (from {chunk.place(0)} on)"
+    return f"holds text ({text[wrong[0]]!r} in {chunk.place(wrong[0])})"
+
+
+def columns_option(names: Iterable[str]) -> str:
+    """The ``--columns`` option that names these columns, ready for a shell."""
+    return f"--columns {shlex.quote(','.join(names))}"

@@ -1,0 +1,99 @@
+"""Dates and times as whole numbers of a unit since 1970, and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars
+
+    from pushforward.tables.schema.column import Column
+
+__all__ = ["FORMATS", "UNITS", "as_dates", "as_text", "coarsest_unit", "fitting", "microseconds"]
+
+# Days before months where both fit: most of the world writes them so.
+FORMATS = (
+    "%Y-%m-%d",
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%dT%H:%M:%S",
+    "%Y-%m-%d %H:%M",
+    "%Y-%m-%dT%H:%M",
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%SZ",
+    "%Y/%m/%d",
+    "%Y/%m/%d %H:%M:%S",
+    "%d.%m.%Y",
+    "%d.%m.%Y %H:%M",
+    "%d.%m.%Y %H:%M:%S",
+    "%d/%m/%Y",
+    "%d/%m/%Y %H:%M",
+    "%d/%m/%Y %H:%M:%S",
+    "%m/%d/%Y",
+    "%m/%d/%Y %H:%M",
+    "%m/%d/%Y %H:%M:%S",
+)
+UNITS = {
+    "day": 86_400_000_000,
+    "hour": 3_600_000_000,
+    "minute": 60_000_000,
+    "second": 1_000_000,
+    "millisecond": 1_000,
+    "microsecond": 1,
+}
+
+
+def fitting(texts: polars.Series, formats: Iterable[str]) -> tuple[str, ...]:
+    """Those of the formats that every text, other than a gap, is written in."""
+    present = texts.drop_nulls()
+    return tuple(f for f in formats if not parsed(present, f).null_count())
+
+
+def parsed(texts: polars.Series, format: str) -> polars.Series:
+    """Texts as times, null where they are written in another way."""
+    import polars
+
+    kind = polars.Datetime("us") if "%H" in format else polars.Date
+    return texts.str.strptime(kind, format, strict=False, exact=True)
+
+
+def microseconds(column: polars.Series, format: str = "") -> polars.Series:
+    """Dates, times, or texts of a format, as whole microseconds since 1970; null stays null."""
+    import polars
+
+    if column.dtype in (polars.String, polars.Categorical, polars.Enum):
+        column = parsed(column.cast(polars.String), format)
+    return column.cast(polars.Datetime("us")).cast(polars.Int64)
+
+
+def coarsest_unit(times: polars.Series) -> str:
+    """The largest unit of which all times are whole multiples."""
+    present = times.drop_nulls()
+    return next(unit for unit, size in UNITS.items() if not (present % size != 0).any())
+
+
+def as_dates(column: Column, numbers: polars.Series) -> polars.Series:
+    """Whole numbers of the column's unit in the type it came in; null stays null."""
+    import polars
+
+    times = (numbers.cast(polars.Int64) * UNITS[column.unit]).cast(polars.Datetime("us"))
+    if column.format:
+        return times.dt.strftime(column.format)
+    if column.dtype == "Date":
+        return times.cast(polars.Date)
+    unit = re.search(r"time_unit='(\w+)'", column.dtype)
+    zone = re.search(r"time_zone='([^']+)'", column.dtype)
+    kept: Any = unit.group(1) if unit else "us"
+    times = times.cast(polars.Datetime(kept))
+    return times.dt.replace_time_zone("UTC").dt.convert_time_zone(zone.group(1)) if zone else times
+
+
+def as_text(column: Column, number: float) -> str:
+    """One date as it is shown."""
+    import polars
+
+    times = polars.Series([round(number) * UNITS[column.unit]]).cast(polars.Datetime("us"))
+    shown = column.format or ("%Y-%m-%d" if column.unit == "day" else "%Y-%m-%d %H:%M:%S")
+    return str(times.dt.strftime(shown)[0])

@@ -1,0 +1,270 @@
+"""From a table to its schema, in two passes over its chunks: what it holds and what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from pushforward.data.readers import open_table
+from pushforward.data.table_source import TableSource, did_you_mean
+from pushforward.errors import ArgumentError, DataError, InputTypeError
+from pushforward.tables.schema.cells import columns_option
+from pushforward.tables.schema.column import Column, Declared, declared
+from pushforward.tables.schema.kinds import kind_of_numbers
+from pushforward.tables.schema.look import Look, look
+from pushforward.tables.schema.schema import Missing, Schema
+from pushforward.tables.schema.survey import Survey
+
+__all__ = ["infer_schema"]
+
+_LEAST_ROWS = 2
+_CONTINUOUS = ("real", "positive", "interval")
+
+
+def infer_schema(
+    source: object,
+    *,
+    columns: Sequence[str] | None = None,
+    context: Sequence[str] = (),
+    weights: str | None = None,
+    missing: Missing = "refuse",
+    types: Mapping[str, str | Declared] | None = None,
+    signed: bool = False,
+    plain: bool = False,
+    what: str = "DATA",
+) -> Schema:
+    """Read a table and describe the columns a model of it would read.
+
+    Args:
+        source: anything `pushforward.data.open_table` takes.
+        columns: the features; without it all columns but ``context`` and ``weights``.
+        context: columns the density is to be conditioned on.
+        weights: a column of row weights.
+        missing: ``"refuse"`` missing and infinite values, ``"drop"`` the rows that hold one, or
+            ``"model"`` that they are missing.
+        types: what columns are, where that is not what their values look like: ``real``,
+            ``positive``, ``interval:0,100``, ``circular:360``, ``integer``, ``ordinal``,
+            ``categorical``, ``boolean``, ``date``.
+        signed: whether weights may be negative.
+        plain: whether every column is to be taken as real numbers, as a flow of one's own has it.
+        what: what messages call the table.
+
+    Raises:
+        ArgumentError: ``missing`` or a type is none that there is.
+        DataError: the table cannot be used as it is. The message has one sentence a problem, each
+            naming the column, the first row and what to do.
+
+    Example:
+        >>> table = {"a": [0.5 * i for i in range(30)], "b": ["x", "y", "z"] * 10}
+        >>> schema = infer_schema(table, types={"a": "positive"})
+        Traceback (most recent call last):
+        ...
+        pushforward.errors.DataError: DATA: column 'a' is said to be positive and ...
+        >>> [(column.name, column.type) for column in infer_schema(table).columns]
+        [('a', 'real'), ('b', 'categorical')]
+    """
+    _refuse_arguments(missing, columns, context)
+    table = open_table(source, what=what)
+    what = table.title if table.kind == "file" else what
+    features = _choose(table, columns, context, weights, what)
+    names = [*features, *context]
+    said = {name: declared(name, text) for name, text in (types or {}).items()}
+    if plain:
+        said = {name: Declared("real") for name in names} | said
+    problems = [
+        f"--type names {name!r}, which is no column that is used.{did_you_mean(name, names)}"
+        for name in said
+        if name not in names
+    ]
+    looked = look(table, names, said)
+    problems += _unreadable(looked, features, columns is None)
+    if problems:
+        raise DataError("\n".join(f"{what}: {problem}" for problem in problems))
+    known = {name: one.column(table.rows) for name, one in looked.items()}
+    survey = Survey([known.get(n, Column(n, "")) for n in names], weights, missing, signed)
+    for chunk in table.chunks(survey.names):
+        survey.update(chunk, what)
+    problems = [*survey.problems(), *_few_rows(survey, missing)]
+    described = [] if problems else _described(survey, said)
+    problems += [problem for column in described for problem in _unusable(column)]
+    if not problems:
+        problems += _dependent(survey, described, len(features))
+    if problems:
+        raise DataError("\n".join(f"{what}: {problem}" for problem in problems))
+    _warn_constant(described, len(features), what)
+    return Schema(
+        columns=tuple(described),
+        context=tuple(context),
+        weights=weights,
+        missing=missing,
+        rows_read=survey.rows_read,
+        rows_dropped=survey.rows_read - survey.rows_used,
+        native=table.native,
+    )
+
+
+def _refuse_arguments(missing: str, columns: Sequence[str] | None, context: Sequence[str]) -> None:
+    if missing not in ("refuse", "drop", "model"):
+        raise ArgumentError(
+            f"infer_schema: missing is {missing!r}, expected 'refuse', 'drop' or 'model' "
+            f"(--missing drop)."
+        )
+    for name, value in (("columns", columns), ("context", context)):
+        if isinstance(value, str):
+            raise InputTypeError(
+                f"infer_schema: {name} is the text {value!r}, expected a list of names; "
+                f"write {name}=[{value!r}]."
+            )
+
+
+def _choose(
+    table: TableSource,
+    columns: Sequence[str] | None,
+    context: Sequence[str],
+    weights: str | None,
+    what: str,
+) -> list[str]:
+    """The names of the features, or every problem with the names that were given."""
+    others = [*context, *([] if weights is None else [weights])]
+    features = [n for n in table.names if n not in others] if columns is None else list(columns)
+    problems = []
+    given = [("--columns", columns or ()), ("--context", context), ("--weights", others[-1:])]
+    for option, names in given if weights is not None else given[:2]:
+        problems += [
+            f"{option} names {name!r}, which is no column.{did_you_mean(name, table.names)}"
+            for name in names
+            if name not in table.names
+        ]
+    used = [*features, *others]
+    problems += [
+        f"the column {name!r} is named twice among --columns, --context and --weights; "
+        "give it one part."
+        for name in dict.fromkeys(used)
+        if used.count(name) > 1
+    ]
+    if "" in used:
+        left = [name for name in features if name]
+        problems.append(
+            f"column {table.names.index('') + 1} has no name, as when a frame was written with its "
+            f"index; name it, or choose with {columns_option(left)}."
+        )
+    if not features:
+        problems.append("no column is left to model, expected at least one besides the others.")
+    if problems:
+        raise DataError("\n".join(f"{what}: {problem}" for problem in problems))
+    return features
+
+
+def _unreadable(looked: Mapping[str, Look], features: list[str], all_columns: bool) -> list[str]:
+    """A sentence for each column that holds what no model reads, with what to do."""
+    flawed = {name: one.problem() for name, one in looked.items() if one.problem()}
+    left = [name for name in features if name not in flawed]
+    found = []
+    for name, problem in flawed.items():
+        advice = "leave it out"
+        if left and name in features:
+            advice = f"leave it out with {columns_option(left)}"
+        if "different" in problem:
+            advice += f", or insist with --type {name}=categorical"
+        found.append(f"column {name!r} {problem}; {advice}.")
+    return found
+
+
+def _few_rows(survey: Survey, missing: Missing) -> list[str]:
+    if survey.rows_used >= _LEAST_ROWS or (missing == "refuse" and survey.rows_with_gaps):
+        return []
+    dropped = survey.rows_read - survey.rows_used
+    left = f" ({survey.rows_read} less {dropped} with missing values)" if dropped else ""
+    return [
+        f"{_count(survey.rows_used)}{left}, expected at least {_LEAST_ROWS}; "
+        "a density cannot be learned from fewer."
+    ]
+
+
+def _count(rows: int) -> str:
+    return "there is 1 row" if rows == 1 else f"there are {rows} rows"
+
+
+def _described(survey: Survey, said: Mapping[str, Declared]) -> list[Column]:
+    found = []
+    for column, known, kinds in zip(survey.columns, survey.each, survey.dtypes, strict=True):
+        gaps = survey.gaps(column.name) if survey.missing == "model" else 0.0
+        column = replace(column, dtype="/".join(kinds), gaps=gaps)
+        if column.type == "date":
+            low, high = known.ends
+            mean, std = known.mean, known.std
+            offset = float(round(mean))
+            column = replace(column, low=low, high=high, mean=mean, std=std, offset=offset)
+        elif not column.labels:
+            column = kind_of_numbers(column, known, said.get(column.name))
+        if gaps:
+            words = [column.treatment, f"missing in {gaps:.0%} of the rows, which is modelled"]
+            column = replace(column, treatment="; ".join(filter(None, words)))
+        found.append(column)
+    return found
+
+
+def _unusable(column: Column) -> list[str]:
+    """What is wrong with the numbers of a column, given what it is taken for."""
+    if column.low is None or column.high is None or column.type == "constant":
+        return []
+    name, low, high = column.name, column.low, column.high
+    if column.type != "date" and (max(-low, high) > 1e30 or (column.std or 0.0) < 1e-30):
+        return [
+            f"column {name!r} ranges from {low:g} to {high:g}, which float32 cannot compute with; "
+            f"change its unit."
+        ]
+    if column.type in ("integer", "interval", "positive"):
+        least, most = column.ends
+        if (least is not None and low < least) or (most is not None and high > most):
+            wrong = low if least is not None and low < least else high
+            return [
+                f"column {name!r} is said to be {_said(column)} and holds {wrong:g}; correct the "
+                f"value or the type."
+            ]
+    if column.type == "integer" and column.step != 1.0 and not _whole(column):
+        return [
+            f"column {name!r} is said to be integer and holds numbers with a fraction; correct "
+            f"them, or leave the type out."
+        ]
+    return []
+
+
+def _whole(column: Column) -> bool:
+    return column.reason == "whole numbers" or column.step >= 1.0
+
+
+def _said(column: Column) -> str:
+    if column.type == "positive":
+        return "positive"
+    low, high = ("" if end is None else f"{end:g}" for end in column.ends)
+    return f"{column.type} from {low} to {high}" if high else f"{column.type} from {low} up"
+
+
+def _dependent(survey: Survey, columns: list[Column], features: int) -> list[str]:
+    """Columns that others determine exactly: their density given those is infinite."""
+    names = [column.name for column in columns]
+    numbers = [i for i, column in enumerate(columns) if not column.labels]
+    # Context first: a feature that it determines has no density, the other way round is no harm.
+    # Then what has a probability, which is at most 1 whatever determines it.
+    order = sorted(numbers, key=lambda i: (i < features, columns[i].type in _CONTINUOUS, i))
+    found = []
+    for one in survey.scatter.dependences(order=order):
+        if one.column < features and columns[one.column].type in _CONTINUOUS:
+            of = [repr(names[place]) for place in one.of]
+            copy = f"a copy of {of[0]}, but for unit and offset"
+            how = copy if len(of) == 1 else f"a linear combination of {', '.join(of)}"
+            left = [name for name in names[:features] if name != names[one.column]]
+            found.append(
+                f"column {names[one.column]!r} is {how}, so that the density is infinite; leave "
+                f"one of them out, as with {columns_option(left)}."
+            )
+    return found
+
+
+def _warn_constant(columns: list[Column], features: int, what: str) -> None:
+    if all(column.type == "constant" for column in columns[:features]):
+        raise DataError(
+            f"{what}: all columns have the same value in every row, expected at least one that "
+            f"varies; there is nothing to learn."
+        )

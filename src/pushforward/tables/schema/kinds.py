@@ -1,0 +1,183 @@
+"""What a column of numbers is taken for, and why."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+
+from pushforward.tables.schema.cells import same_label
+from pushforward.tables.schema.column import Column, Declared
+from pushforward.tables.schema.survey import ColumnSurvey
+
+__all__ = ["kind_of_numbers"]
+
+_ATOM = 0.05  # the share of rows above which a repeated number is an atom
+_FEWEST = 5  # rows of an atom, at least
+_STANDS_OUT = 10.0  # how much more frequent than the mean an atom among whole numbers is
+_FEW = 12  # different numbers that are labels rather than numbers
+_ROWS_A_LABEL = 10
+_LEVELS = 1e5  # steps from end to end beyond which their size does not matter
+_SKEWED = 0.1  # by how much the logarithm must be more even
+_TURNS = {2.0 * math.pi: "two pi", 360.0: "360"}
+_RESOLVED = 1e3  # float32 gives a value this many stds away a resolution of 1e-4 stds
+
+
+def kind_of_numbers(column: Column, known: ColumnSurvey, said: Declared | None) -> Column:
+    """A column of numbers with its type, statistics and atoms.
+
+    Args:
+        column: its name and dtype.
+        known: what its numbers are.
+        said: what somebody said that it is, or None.
+    """
+    column = _described(column, known)
+    if column.low == column.high and known.count and said is None:
+        label = (same_label(repr(column.low)),)
+        return replace(column, type="constant", labels=label, reason="the same in all rows")
+    column = _inferred(column, known) if said is None else _as_said(column, said)
+    column = replace(column, step=_step(column, known))
+    if column.type == "circular":
+        return column
+    atoms = _atoms(column, known)
+    column = replace(column, atoms=atoms)
+    if said is None and column.type == "real" and _at_zero(column):
+        column = replace(column, type="positive", reason="zero in many rows, above it in others")
+    shown = [f"{value:g} in {share:.0%} of the rows (an atom)" for value, share in atoms[:3]]
+    if column.offset and not atoms:
+        shown.append(f"{column.offset:.17g} subtracted before rounding to float32")
+    return replace(column, treatment="; ".join(shown))
+
+
+def _described(column: Column, known: ColumnSurvey) -> Column:
+    low, high = known.ends
+    return replace(
+        column,
+        low=low,
+        high=high,
+        mean=known.mean,
+        std=known.std,
+        unique=known.frequent.distinct,
+        offset=_offset(known.mean, known.std),
+    )
+
+
+def _offset(mean: float, std: float) -> float:
+    """The mean, rounded to the power of ten above the std, where float32 needs it; else 0."""
+    if abs(mean) <= _RESOLVED * std or std == 0.0:
+        return 0.0
+    return float(round(mean, -math.ceil(math.log10(std))))
+
+
+def _as_said(column: Column, said: Declared) -> Column:
+    ends = (0.0, None) if said.type == "positive" else said.ends
+    offset = 0.0 if said.type in ("positive", "interval", "circular") else column.offset
+    return replace(
+        column,
+        type=said.type,
+        ends=ends,
+        period=said.period,
+        offset=offset,
+        reason="as asked for",
+    )
+
+
+def _inferred(column: Column, known: ColumnSurvey) -> Column:
+    assert column.low is not None
+    assert column.high is not None
+    few = column.unique is not None and column.unique <= _FEW
+    enough = column.unique is not None and known.count >= _ROWS_A_LABEL * column.unique
+    if column.unique == 2 and enough:
+        return _labelled(column, known, "boolean", "two values")
+    if known.decimals == 0:
+        ends = (0.0, None) if column.low >= 0.0 else (None, None)
+        return replace(column, type="integer", ends=ends, reason="whole numbers")
+    if few and enough:
+        return _labelled(column, known, "ordinal", f"{column.unique} different numbers only")
+    turn = _turn(column, known)
+    if turn:
+        why = f"fills {column.low:.4g} to {column.high:.4g}, a turn of {_TURNS[turn]}"
+        return replace(column, type="circular", period=turn, offset=0.0, reason=why)
+    if column.low > 0.0 and _skewed(known):
+        return replace(
+            column,
+            type="positive",
+            ends=(0.0, None),
+            offset=0.0,
+            reason="above zero and skewed to the right",
+        )
+    return replace(column, reason="numbers")
+
+
+def _labelled(column: Column, known: ColumnSurvey, type: str, reason: str) -> Column:
+    found = sorted(known.frequent.top(0.0))
+    return replace(
+        column,
+        type=type,  # type: ignore[arg-type]
+        labels=tuple(same_label(repr(value)) for value, _ in found),
+        shares=tuple(count / known.count for _, count in found),
+        reason=reason,
+    )
+
+
+def _at_zero(column: Column) -> bool:
+    """Whether zero is an atom of it, and all else lies above."""
+    return column.low == 0.0 and any(value == 0.0 for value, _ in column.atoms)
+
+
+def _skewed(known: ColumnSurvey) -> bool:
+    """Whether the logarithm lies more evenly around its middle than the numbers themselves."""
+    low, middle, high = _quantiles(known, (0.05, 0.5, 0.95))
+    if not 0.0 < low < middle < high:
+        return False
+    plain = abs(high + low - 2.0 * middle) / (high - low)
+    a, b, c = (math.log(value) for value in (low, middle, high))
+    return abs(c + a - 2.0 * b) / (c - a) < plain - _SKEWED
+
+
+def _turn(column: Column, known: ColumnSurvey) -> float:
+    """The period that the numbers fill, both ends of it too; 0 for none."""
+    assert column.low is not None
+    assert column.high is not None
+    for turn in _TURNS:
+        for start in (0.0, -0.5 * turn):
+            inside = column.low >= start - 1e-6 * turn and column.high <= start + turn * (1 + 1e-6)
+            fills = column.high - column.low >= 0.98 * turn
+            if inside and fills:
+                edges = _quantiles(known, (0.005, 0.995))
+                # an even angle has two rows in a hundred in such a fiftieth
+                filled = edges[0] <= start + 0.02 * turn and edges[1] >= start + 0.98 * turn
+                return turn if filled else 0.0
+    return 0.0
+
+
+def _quantiles(known: ColumnSurvey, shares: tuple[float, ...]) -> list[float]:
+    found = known.quantiles.quantile(torch.tensor(shares, dtype=torch.float64))
+    return [float(value) for value in found.reshape(-1)]
+
+
+def _step(column: Column, known: ColumnSurvey) -> float:
+    """What the numbers are multiples of, where it is coarse enough to matter."""
+    if known.decimals is None or column.low is None or column.high is None:
+        return 0.0
+    step = 10.0**-known.decimals
+    return step if column.high - column.low <= _LEVELS * step else 0.0
+
+
+def _atoms(column: Column, known: ColumnSurvey) -> tuple[tuple[float, float], ...]:
+    """Numbers that many rows share, and ends of an interval that are reached."""
+    if column.labels or column.type == "date":
+        return ()
+    share = _ATOM
+    if column.type == "integer":
+        unique = 1000 if column.unique is None else column.unique
+        share = max(share, _STANDS_OUT / unique)
+    found = known.frequent.top(share)
+    atoms = [(value, count) for value, count in found if count >= _FEWEST]
+    if column.type in ("interval", "positive"):
+        ends = [end for end in column.ends if end is not None]
+        taken = [value for value, _ in atoms]
+        reached = [(v, c) for v, c in known.frequent.top(0.0) if v in ends and v not in taken]
+        atoms += reached
+    return tuple((value, count / known.count) for value, count in atoms)

@@ -1,0 +1,203 @@
+"""One pass over the chunks of a table: statistics of its columns, and where they have gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy
+import torch
+from numpy.typing import NDArray
+
+from pushforward.data.table_source import Chunk
+from pushforward.numerics.sketches import Frequent, Moments, Quantiles, Scatter
+from pushforward.tables.schema.cells import numbers, refuse_kinds
+from pushforward.tables.schema.column import Column
+from pushforward.tables.schema.schema import Missing
+
+__all__ = ["ColumnSurvey", "Survey"]
+
+_DECIMALS = 6  # steps down to 1e-6 are looked for
+
+
+@dataclass
+class _Flaw:
+    """Where a kind of unusable value first stands, and in how many rows."""
+
+    first: str
+    count: int
+
+
+class ColumnSurvey:
+    """What is known of the numbers of one column, of the rows that hold one."""
+
+    def __init__(self) -> None:
+        self.moments = Moments(1)
+        self.frequent = Frequent()
+        self.quantiles = Quantiles(1)
+        self.decimals: int | None = 0  # places behind the point that all numbers make do with
+
+    def update(self, values: NDArray[numpy.float64]) -> None:
+        """Take numbers into account."""
+        if len(values):
+            self.moments.update(values[:, None])
+            self.frequent.update(values)
+            self.quantiles.update(torch.from_numpy(values[:, None]))
+            self.decimals = _decimals(values, self.decimals)
+
+    @property
+    def count(self) -> int:
+        """How many rows hold a number."""
+        return self.moments.count
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The least and the largest number."""
+        return float(self.moments.low[0]), float(self.moments.high[0])
+
+    @property
+    def mean(self) -> float:
+        """The mean of the numbers."""
+        return float(self.moments.mean[0])
+
+    @property
+    def std(self) -> float:
+        """Their standard deviation."""
+        return float(self.moments.variance[0].clamp_min(0.0).sqrt())
+
+
+def _decimals(values: NDArray[numpy.float64], known: int | None) -> int | None:
+    """How many decimal places numbers have that need at least so many; None for more than six."""
+    if known is None:
+        return None
+    for places in range(known, _DECIMALS + 1):
+        scaled = values * 10.0**places
+        if bool((numpy.abs(scaled - numpy.round(scaled)) <= 1e-9 * numpy.abs(scaled) + 1e-9).all()):
+            return places
+    return None
+
+
+class Survey:
+    """What is known of the columns after the chunks seen so far.
+
+    Args:
+        columns: the columns to be modelled, as far as a first look told.
+        weights: the column of row weights, or None.
+        missing: what is done about gaps.
+        signed: whether weights may be negative.
+    """
+
+    def __init__(
+        self, columns: Sequence[Column], weights: str | None, missing: Missing, signed: bool = False
+    ) -> None:
+        self.columns = list(columns)
+        self.weights, self.missing, self.signed = weights, missing, signed
+        self.dtypes: list[list[str]] = [[] for _ in columns]
+        self.each = [ColumnSurvey() for _ in columns]
+        self.scatter = Scatter(len(columns))
+        self.rows_read = self.rows_used = self.rows_with_gaps = 0
+        self._missing: dict[str, _Flaw] = {}
+        self._infinite: dict[str, _Flaw] = {}
+        self._negative: dict[str, _Flaw] = {}
+        self._weight = 0.0
+
+    @property
+    def names(self) -> list[str]:
+        """The columns to be read."""
+        own = [column.name for column in self.columns]
+        return own if self.weights is None else [*own, self.weights]
+
+    def update(self, chunk: Chunk, what: str) -> None:
+        """Take the rows of a chunk into account.
+
+        Raises:
+            DataError: a column holds what the first look did not find.
+        """
+        for place, column in enumerate(self.columns):
+            kind = str(chunk.frame[column.name].dtype)
+            if kind not in self.dtypes[place]:
+                self.dtypes[place].append(kind)
+        columns = list(self.columns)
+        if self.weights is not None:
+            columns.append(Column(self.weights, ""))
+        refuse_kinds(chunk, columns, what)
+        rows = numbers(chunk.frame, columns)
+        self.rows_read += len(rows)
+        missing, infinite = numpy.isnan(rows), numpy.isinf(rows)
+        if infinite.any() or missing.any():
+            self._note(chunk, self._missing, missing)
+            self._note(chunk, self._infinite, infinite)
+        spoiled = infinite | missing
+        self.rows_with_gaps += int(spoiled.any(1).sum())
+        if self.missing == "model":
+            spoiled = infinite  # a gap of the weights is none that can be modelled
+            if self.weights is not None:
+                spoiled[:, -1] |= missing[:, -1]
+        complete = ~spoiled.any(1)
+        self.rows_used += int(complete.sum())
+        self._measure(rows if complete.all() else rows[complete], chunk)
+
+    def _measure(self, rows: NDArray[numpy.float64], chunk: Chunk) -> None:
+        if self.weights is not None:
+            weights = rows[:, -1]
+            if not self.signed and (weights < 0).any():
+                negative = numpy.zeros((len(rows), len(self.names)), dtype=bool)
+                negative[:, -1] = weights < 0
+                self._note(chunk, self._negative, negative)
+            self._weight += float(numpy.abs(weights).sum())
+        values = rows[:, : len(self.columns)]
+        there = ~numpy.isnan(values)
+        for place, one in enumerate(self.each):
+            column = values[:, place]
+            one.update(column if there[:, place].all() else column[there[:, place]])
+        whole = there.all(1)
+        self.scatter.update(values if whole.all() else values[whole])
+
+    def problems(self) -> Iterator[str]:
+        """A sentence for each column with values that cannot be used, and for the weights."""
+        empty = [c.name for c, one in zip(self.columns, self.each, strict=True) if not one.count]
+        for name in empty if self.rows_read else []:
+            if self._missing[name].count == self.rows_read:
+                yield f"column {name!r} has no value in any row; leave it out."
+        kinds = [("infinite", self._infinite)] if self.missing != "drop" else []
+        if self.missing == "refuse":
+            kinds.insert(0, ("missing", self._missing))
+        for kind, flaws in kinds:
+            for name, flaw in flaws.items():
+                if name in empty and flaw.count == self.rows_read:
+                    continue
+                values = "value" if flaw.count == 1 else "values"
+                model = ", or model the gaps with --missing model" if kind == "missing" else ""
+                yield (
+                    f"column {name!r} has {flaw.count} {kind} {values}, the first in "
+                    f"{flaw.first}; fill them in, or drop such rows with --missing drop{model}."
+                )
+        if self.missing == "model" and self.weights in self._missing:
+            flaw = self._missing[self.weights]
+            yield (
+                f"the weights in column {self.weights!r} are missing in {flaw.count} rows, the "
+                f"first is {flaw.first}; fill them in."
+            )
+        for name, flaw in self._negative.items():
+            yield (
+                f"the weights in column {name!r} are negative in {flaw.count} rows, the first is "
+                f"{flaw.first}; weights must be zero or more, or be allowed to be negative with "
+                f"--signed-weights."
+            )
+        if self.weights is not None and self.rows_used and not self._weight:
+            yield (
+                f"the weights in column {self.weights!r} are all zero; "
+                "some must be positive, or leave --weights out."
+            )
+
+    def gaps(self, name: str) -> float:
+        """Share of the rows in which a column holds no value."""
+        flaw = self._missing.get(name)
+        return 0.0 if flaw is None or not self.rows_read else flaw.count / self.rows_read
+
+    def _note(self, chunk: Chunk, flaws: dict[str, _Flaw], where: NDArray[numpy.bool_]) -> None:
+        counts = where.sum(0)
+        for place in numpy.flatnonzero(counts):
+            name = self.names[place]
+            first = chunk.place(int(where[:, place].argmax()))
+            flaws.setdefault(name, _Flaw(first, 0)).count += int(counts[place])
