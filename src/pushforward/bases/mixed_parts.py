@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn import functional
 
+from pushforward.bases.logistic_mixture import Mixture, choose
 from pushforward.bases.von_mises import draw_von_mises, log_von_mises
 from pushforward.errors import ArgumentError, NotFiniteError
 from pushforward.networks.mixed_encoding import MixedColumn, MixedEncoding
@@ -122,33 +122,38 @@ class Codes(_Part):
 class Lines(_Part):
     """Mixtures of logistic densities of normal scores; of whole numbers their cells."""
 
+    numbers: Tensor
+    wholes: Tensor
+    taken: Tensor
+    ends: Tensor
+
     def __init__(self, columns: Sequence[MixedColumn], start: int, components: int) -> None:
         if components < 1:
             raise ArgumentError(f"MixedColumns: components is {components}, expected at least 1.")
         which = [i for i, column in enumerate(columns) if column.value in ("number", "whole")]
         super().__init__(which, [3 * components] * len(which), start)
         self.components = components
-        of_whole = [k for k, i in enumerate(which) if columns[i].value == "whole"]
-        whole = [columns[which[k]] for k in of_whole]
-        most = max((len(column.taken) for column in whole), default=0)
-        taken = [[*column.taken, *[math.nan] * (most - len(column.taken))] for column in whole]
+        mine = [columns[i] for i in which]
+        most = max((len(column.taken) for column in mine), default=0)
+        taken = [[*column.taken, *[math.nan] * (most - len(column.taken))] for column in mine]
         ends = [
             (-math.inf if c.low is None else c.low, math.inf if c.high is None else c.high)
-            for c in whole
+            for c in mine
         ]
-        numbers = [k for k in range(len(which)) if k not in of_whole]
+        kinds = [column.value for column in mine]
         for name, value in {
-            "numbers": torch.tensor(numbers).long(),
-            "wholes": torch.tensor(of_whole).long(),
-            "taken": torch.tensor(taken, dtype=torch.float64).reshape(len(whole), most),
-            "ends": torch.tensor(ends, dtype=torch.float64).reshape(len(whole), 2),
+            "numbers": torch.tensor([k for k, kind in enumerate(kinds) if kind == "number"]).long(),
+            "wholes": torch.tensor([k for k, kind in enumerate(kinds) if kind == "whole"]).long(),
+            "taken": torch.tensor(taken, dtype=torch.float64).reshape(len(mine), most),
+            "ends": torch.tensor(ends, dtype=torch.float64).reshape(len(mine), 2),
         }.items():
             self.register_buffer(name, value, persistent=False)
-
-    numbers: Tensor
-    wholes: Tensor
-    taken: Tensor
-    ends: Tensor
+        self._cut = any(
+            math.isfinite(end)
+            for k, kind in enumerate(kinds)
+            for end in ends[k]
+            if kind == "number"
+        )
 
     def _start(self, like: Tensor) -> Tensor:
         """Components at evenly spaced quantiles, ``(components, 3)``: log share, place, log scale.
@@ -165,15 +170,15 @@ class Lines(_Part):
         """What the network is to give at the beginning: nothing more than the start."""
         return z.new_zeros(len(self.groups))
 
-    def _mixture(self, raw: Tensor, which: Tensor | int) -> tuple[Tensor, Tensor, Tensor]:
-        """Log shares, places and log scales, ``(*batch, columns, components)``."""
+    def _mixture(self, raw: Tensor, which: Tensor) -> Mixture:
+        """Of some of the columns, each part ``(*batch, columns, components)``."""
         each = raw.reshape(*raw.shape[:-1], len(self.columns), self.components, 3)
         each = each[..., which, :, :]
         start = self._start(each)
         log_share = torch.log_softmax(each[..., 0] + start[:, 0], -1)
         bound = math.log(_WIDE / _NARROW)
         log_scale = start[:, 2] + bound * torch.tanh(each[..., 2] / bound)
-        return log_share, each[..., 1] + start[:, 1], log_scale
+        return Mixture(log_share, each[..., 1] + start[:, 1], log_scale)
 
     def log_probs(
         self, encoding: MixedEncoding, z: Tensor, raw: Tensor, column: int | None = None
@@ -182,9 +187,7 @@ class Lines(_Part):
         x = z.index_select(-1, encoding.line_slots)
         found = torch.zeros_like(x)
         if len(self.numbers):
-            table = _some(encoding.table, self.numbers)
-            score, log_slope = scores(table, x[..., self.numbers])
-            log_p = _log_density(score, *self._mixture(raw, self.numbers)) + log_slope
+            log_p = self._log_densities(encoding, x[..., self.numbers], raw)
             found = found.index_copy(-1, self.numbers, log_p.to(found))
         if len(self.wholes):
             log_p = self._log_cells(encoding, x[..., self.wholes].double(), raw.double())
@@ -192,20 +195,30 @@ class Lines(_Part):
         there = encoding.present(encoding.taken_codes(z), encoding.line_flags)
         return self._chosen(torch.where(there, found, 0.0), column)
 
+    def _log_densities(self, encoding: MixedEncoding, x: Tensor, raw: Tensor) -> Tensor:
+        table = _some(encoding.table, self.numbers)
+        mixture = self._mixture(raw, self.numbers)
+        score, log_slope = scores(table, x)
+        log_p = mixture.log_density(score) + log_slope
+        if not self._cut:
+            return log_p
+        ends = self.ends[self.numbers]
+        left, right = (_end_score(_some(encoding.table, self.numbers), end) for end in ends.T)
+        log_p = log_p - mixture.log_between(left, right)
+        outside = (x < ends[:, 0]) | (x > ends[:, 1])
+        return torch.where(outside, -math.inf, log_p)
+
     def _log_cells(self, encoding: MixedEncoding, x: Tensor, raw: Tensor) -> Tensor:
-        table = _some(encoding.table, self.wholes)
+        table, taken = _some(encoding.table, self.wholes), self.taken[self.wholes]
         mixture = self._mixture(raw, self.wholes)
-        low, high = self.ends.unbind(-1)
+        low, high = self.ends[self.wholes].unbind(-1)
         log_p = _log_cell(table, x, low, high, mixture)
-        if self.taken.shape[-1]:
-            each = [
-                _log_cell(table, taken.nan_to_num(), low, high, mixture) for taken in self.taken.T
-            ]
-            log_taken = torch.stack(each).masked_fill(
-                self.taken.T.isnan().reshape(-1, *[1] * (x.ndim - 1), x.shape[-1]), -math.inf
-            )
+        if taken.shape[-1]:  # what a code stands for is never drawn here
+            each = [_log_cell(table, value.nan_to_num(), low, high, mixture) for value in taken.T]
+            none = [value.isnan().expand_as(log_p) for value in taken.T]
+            log_taken = torch.stack(each).masked_fill(torch.stack(none), -math.inf)
             log_p = log_p - _log_rest(torch.logsumexp(log_taken, 0))
-        none = (x != x.round()) | (x < low) | (x > high) | (x[..., None] == self.taken).any(-1)
+        none = (x != x.round()) | (x < low) | (x > high) | (x[..., None] == taken).any(-1)
         return torch.where(none, -math.inf, log_p)
 
     def draw(
@@ -216,33 +229,29 @@ class Lines(_Part):
         column: int,
         generator: Generator | None,
     ) -> Tensor:
-        """The rows with a drawn number, which only counts where the code says so."""
-        place = self.columns.index(column)
-        table = _some(encoding.table, torch.tensor([place], device=z.device))
-        mixture = [part[..., 0, :].double() for part in self._mixture(raw, self._at(place, z))]
+        """The rows with a drawn number, which only counts where the code says so.
+
+        Raises:
+            NotFiniteError: the numbers that may be drawn are all but impossible.
+        """
+        place = torch.tensor([self.columns.index(column)], device=z.device)
+        table, mixture = _some(encoding.table, place), self._mixture(raw, place)
         slot = int(encoding.line_slots[place])
-        whole = (self.wholes == place).nonzero()
-        if not len(whole):
-            return _put(z, slot, _drawn(table, mixture, generator))
-        k = int(whole[0])
-        low, high = self.ends[k].tolist()
-        x, again = (
-            z[..., slot].double(),
-            torch.ones(z.shape[:-1], dtype=torch.bool, device=z.device),
-        )
+        whole = bool((self.wholes == place).any())
+        low, high = self.ends[place[0]].tolist()
+        x = z[..., slot].double()
+        again = torch.ones(x.shape, dtype=torch.bool, device=z.device)
         for _ in range(_TRIES):
-            fresh = _drawn(table, mixture, generator).round().clamp(low, high)
+            fresh = values(table, mixture.draw(generator))[0][..., 0]
+            fresh = fresh.round().clamp(low, high) if whole else fresh
             x = torch.where(again, fresh, x)
-            again = (x[..., None] == self.taken[k]).any(-1)
+            again = (x[..., None] == self.taken[place[0]]).any(-1) | (x < low) | (x > high)
             if not bool(again.any()):
                 return _put(z, slot, x)
         raise NotFiniteError(
-            f"MixedColumns.rsample: column {column} draws nothing but the numbers that its codes "
-            f"stand for; fit it again."
+            f"MixedColumns.rsample: column {column} draws nothing between its ends but numbers "
+            f"that its codes stand for; fit it again."
         )
-
-    def _at(self, place: int, like: Tensor) -> Tensor:
-        return torch.tensor([place], device=like.device)
 
 
 class Angles(_Part):
@@ -290,7 +299,7 @@ class Angles(_Part):
         """The rows with a drawn angle, within half a period of zero."""
         k = self.columns.index(column)
         log_share, place, focus = (part[..., k, :].double() for part in self._mixture(raw))
-        which = _choose(log_share, generator)
+        which = choose(log_share, generator)
         angle = place.gather(-1, which)[..., 0]
         angle = angle + draw_von_mises(focus.gather(-1, which)[..., 0], generator)
         angle = torch.remainder(angle + math.pi, 2.0 * math.pi) - math.pi
@@ -308,50 +317,22 @@ def _some(table: QuantileTable, which: Tensor) -> QuantileTable:
     return QuantileTable(*(part[which].double() for part in table))
 
 
-def _log_density(score: Tensor, log_share: Tensor, place: Tensor, log_scale: Tensor) -> Tensor:
-    """Of a mixture of logistic densities."""
-    v = (score[..., None].to(place) - place) * (-log_scale).exp()
-    return torch.logsumexp(
-        log_share + functional.logsigmoid(v) + functional.logsigmoid(-v) - log_scale, -1
-    )
+def _end_score(table: QuantileTable, end: Tensor) -> Tensor:
+    """The score of an end; of none it is infinite."""
+    found = scores(table, torch.where(end.isinf(), table.x[:, 0], end))[0]
+    return torch.where(end.isinf(), end, found)
 
 
 def _log_cell(
-    table: QuantileTable, x: Tensor, low: Tensor, high: Tensor, mixture: tuple[Tensor, ...]
+    table: QuantileTable, x: Tensor, low: Tensor, high: Tensor, mixture: Mixture
 ) -> Tensor:
     """Log-probability of the cell around a whole number; at an end it holds all that is beyond."""
-    log_share, place, log_scale = mixture
-    place, rate = place.double(), (-log_scale.double()).exp()
-    left, right = ((scores(table, x + d)[0][..., None] - place) * rate for d in (-0.5, 0.5))
-    left = torch.where((x <= low)[..., None], -math.inf, left)
-    right = torch.where((x >= high)[..., None], math.inf, right)
-    width = (right - left).clamp_min(torch.finfo(torch.float64).tiny)
-    log_p = (
-        functional.logsigmoid(right) + functional.logsigmoid(-left) + (-torch.expm1(-width)).log()
-    )
-    return torch.logsumexp(log_share + log_p, -1)
+    left, right = (scores(table, x + d)[0] for d in (-0.5, 0.5))
+    left = torch.where(x <= low, -math.inf, left)
+    right = torch.where(x >= high, math.inf, right)
+    return mixture.log_between(left, right)
 
 
 def _log_rest(log_taken: Tensor) -> Tensor:
     """The logarithm of what is left of one."""
     return (-torch.expm1(log_taken.clamp_max(-1e-12))).log()
-
-
-def _choose(log_share: Tensor, generator: Generator | None) -> Tensor:
-    """Number of the component that each row draws from, ``(*batch, 1)``."""
-    flat = log_share.exp().reshape(-1, log_share.shape[-1])
-    if not len(flat):
-        return torch.zeros((*log_share.shape[:-1], 1), dtype=torch.long, device=log_share.device)
-    return torch.multinomial(flat, 1, generator=generator).reshape(*log_share.shape[:-1], 1)
-
-
-def _drawn(table: QuantileTable, mixture: Sequence[Tensor], generator: Generator | None) -> Tensor:
-    """Numbers whose scores follow a mixture of logistic densities, ``(*batch,)``."""
-    log_share, place, log_scale = mixture
-    which = _choose(log_share, generator)
-    share = torch.rand(which.shape, generator=generator, dtype=place.dtype, device=place.device)
-    tiny = torch.finfo(share.dtype).tiny
-    score = place.gather(-1, which) + log_scale.gather(-1, which).exp() * (
-        share.clamp_min(tiny).log() - torch.log1p(-share)
-    )
-    return values(table, score)[0][..., 0]

@@ -14,7 +14,7 @@ from pushforward.cli.options import (
     JsonOption,
     ModelArgument,
     SeedOption,
-    numbers_of,
+    pairs_of,
     refuse_overwriting,
 )
 
@@ -39,7 +39,7 @@ def sample(
         list[str] | None,
         typer.Option(
             metavar="COL=VALUE",
-            help="Value of a --context column of the model; one --given for each of them.",
+            help="Value of a column: of each --context column of the model, and of others.",
             show_default=False,
         ),
     ] = None,
@@ -50,7 +50,7 @@ def sample(
     """Draw new rows: a table with the columns that the model learned."""
     from pushforward.cli.models import load_table
 
-    values = numbers_of("--given", given or [])
+    values = pairs_of("--given", given or [])
     if as_json and out is None:
         raise usage_error("--json reports on standard output, so the rows need --out FILE.")
     refuse_overwriting(out, model)
@@ -65,6 +65,8 @@ def sample(
         raise usage_error(f"the density of this model is conditional: add {needed}.")
     frame = table.sample(rows, given=values or None, seed=seed)
     if out is None:
+        for note in table.notes:
+            typer.echo(f"Note: {note}", err=True)
         sys.stdout.write(frame.write_csv())
         return
     from pushforward.cli.screen import console, count, print_json
@@ -72,8 +74,18 @@ def sample(
 
     write_table(frame, out, what="--out")
     if as_json:
-        print_json({"out": str(out), "rows": rows, "columns": frame.columns, "seed": seed})
+        print_json(
+            {
+                "out": str(out),
+                "rows": rows,
+                "columns": frame.columns,
+                "seed": seed,
+                "notes": table.notes,
+            }
+        )
     else:
+        for note in table.notes:
+            console().print(f"Note: {note}", markup=False)
         console().print(
             f"{count(rows, 'row')} of {count(len(frame.columns), 'column')} drawn (seed {seed}) "
             f"and written to {out}.",

@@ -13,6 +13,7 @@ from torch import Tensor
 from pushforward.data.frames import frame_of_columns, to_native
 from pushforward.data.table_source import did_you_mean
 from pushforward.errors import ArgumentError, DataError
+from pushforward.tables.partial.completion import Completion, conditional_draws
 from pushforward.tables.schema.cells import numbers, refuse_kinds, same_label
 from pushforward.tables.schema.column import Column
 from pushforward.tables.schema.dates import as_dates
@@ -24,9 +25,63 @@ if TYPE_CHECKING:
 
     from pushforward.tables.schema.schema import Schema
 
-__all__ = ["draw", "frame_of", "given_numbers"]
+__all__ = ["draw", "frame_of", "given_numbers", "sample"]
 
 _DRAWN = 65536  # rows drawn at a time
+
+
+def sample(
+    completion: Completion, n: int, given: Any, generator: torch.Generator | None
+) -> tuple[Any, list[str]]:
+    """New rows as a frame, and what is to be said of them.
+
+    Args:
+        completion: of the model.
+        n: rows, for each given row.
+        given: a mapping of names to values, a frame of context columns, or None.
+        generator: where draws come from.
+
+    Raises:
+        ArgumentError: what is given does not fit the model.
+        DataError: what is given is too unlikely to be drawn.
+    """
+    scorer, schema = completion.scorer, completion.scorer.schema
+    given = {} if given is None else given
+    named = list(given) if isinstance(given, Mapping) else list(schema.context)
+    lacking = [name for name in schema.context if name not in named]
+    if lacking:
+        raise ArgumentError(
+            f"TableFlow.sample: this model needs given values of {', '.join(schema.context)}; "
+            f"{lacking[0]!r} is lacking."
+        )
+    if not schema.context and not isinstance(given, Mapping):
+        raise ArgumentError(
+            "TableFlow.sample: given is a frame, which needs context columns, and this model has "
+            "none; fit it with context=[…], or give a mapping of single values."
+        )
+    known = [name for name in named if name not in schema.context]
+    order = [*known, *schema.context]
+    values = given_numbers(schema, given, order) if order else None
+    context = None if values is None or not schema.context else values[:, len(known) :]
+    if not known:
+        return frame_of(schema, draw(scorer, n, context, generator)), []
+    assert values is not None
+    if len(values) > 1:
+        raise ArgumentError(
+            f"TableFlow.sample: given holds {len(values)} values of {known[0]!r}, expected one: "
+            f"it is no context column."
+        )
+    numbers = torch.zeros(1, len(schema.names), dtype=torch.float64)
+    for place, column in enumerate(schema.columns):
+        numbers[0, place] = column.usual
+        if column.name in order:
+            numbers[0, place] = values[0, order.index(column.name)]
+    row, seen = scorer.rows(numbers)
+    rows, note = conditional_draws(completion, row, known, n, seen, generator)
+    made = scorer.features.numbers(rows)
+    if context is not None:
+        made = torch.cat((made, context.expand(len(made), -1)), -1)
+    return frame_of(schema, made), [note] if note else []
 
 
 def draw(
@@ -166,9 +221,6 @@ def _as_lists(schema: Schema, given: Mapping[str, Any], names: Sequence[str]) ->
                 f"TableFlow.sample: given names {name!r}, which is no column that can be given."
                 f"{did_you_mean(str(name), names)}"
             )
-    lacking = [name for name in names if name not in given]
-    if lacking:
-        raise ArgumentError(f"TableFlow.sample: given lacks the column {lacking[0]!r}.")
     lists = {name: _as_list(schema.column(name), given[name]) for name in names}
     rows = max(len(values) for values in lists.values())
     return frame_of_columns(

@@ -20,6 +20,7 @@ from pushforward.numerics.subset import some_of
 from pushforward.spec import Part, Reader, Writer
 from pushforward.tables.choice import build, likelihood
 from pushforward.tables.gaussian import reference
+from pushforward.tables.partial.questions import PartialRows
 from pushforward.tables.rows import (
     Rows,
     counting,
@@ -44,7 +45,7 @@ _QUANTILES = 4001  # of the training rows' log-densities
 _SCORED = 100_000  # training rows that are scored for them, at most
 
 
-class TableFlow(Part):
+class TableFlow(PartialRows, Part):
     """The density of a table: a schema, a flow, its history, and how likely its rows were.
 
     Args:
@@ -114,7 +115,7 @@ class TableFlow(Part):
         return self._flow
 
     @property
-    def schema(self) -> Schema:
+    def schema(self) -> Schema:  # type: ignore[override]
         """The columns the model reads."""
         if self._schema is None:
             raise NotFittedError("TableFlow.schema: there is none yet; call fit first.")
@@ -311,30 +312,26 @@ class TableFlow(Part):
     def sample(self, n: int, *, given: Any = None, seed: int | None = None) -> Any:
         """New rows, as a frame like the one that came in (polars for a file).
 
+        Context columns are given exactly. Others may be given, too, one value each: rows are then
+        drawn from the joint density by weight, and ``notes`` say how many draws they are worth.
+
         Args:
             n: number of rows (of rows for each given row, if ``given`` is a frame).
-            given: values of the context columns, ``{"name": value}``, or a frame of them.
+            given: values of columns, ``{"name": value}``, of the context columns all of them; or a
+                frame of these.
             seed: seed of the draws; None uses torch's own state.
 
         Raises:
             ArgumentError: ``n`` is below 1, or ``given`` does not name the context columns.
+            DataError: what is given is too unlikely to be drawn.
         """
-        from pushforward.tables.sampling import draw, frame_of, given_numbers
+        from pushforward.tables.sampling import sample
 
         if not hasattr(n, "__index__") or n < 1:
             raise ArgumentError(f"TableFlow.sample: n is {n!r}, expected at least 1.")
-        schema = self.schema
-        if given is None and schema.context:
-            names = ", ".join(schema.context)
-            raise ArgumentError(f"TableFlow.sample: this model needs given values of {names}.")
-        if given is not None and not schema.context:
-            raise ArgumentError(
-                "TableFlow.sample: given needs context columns, and this model has none; "
-                "fit it with context=[…]."
-            )
-        context = None if given is None else given_numbers(schema, given, schema.context)
         generator = None if seed is None else torch.Generator().manual_seed(seed)
-        return frame_of(schema, draw(self._scorer(), operator.index(n), context, generator))
+        frame, self.notes = sample(self._completing(), operator.index(n), given, generator)
+        return frame
 
     # ------------------------------------------------------------------ saving
 

@@ -10,6 +10,7 @@ from pushforward.data.toys.banana import Banana
 from pushforward.data.toys.base import Toy
 from pushforward.data.toys.checkerboard import Checkerboard
 from pushforward.data.toys.eight_gaussians import EightGaussians
+from pushforward.data.toys.households import Households
 from pushforward.data.toys.pinwheel import Pinwheel
 from pushforward.data.toys.rings import Rings
 from pushforward.data.toys.two_moons import TwoMoons
@@ -20,6 +21,7 @@ __all__ = [
     "Banana",
     "Checkerboard",
     "EightGaussians",
+    "Households",
     "Pinwheel",
     "Rings",
     "Toy",

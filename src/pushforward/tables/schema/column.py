@@ -103,6 +103,13 @@ class Column:
         """Whether its values are numbers that came as numbers."""
         return self.dtype.startswith(("Int", "UInt", "Float", "Decimal"))
 
+    @property
+    def usual(self) -> float:
+        """A number that it may hold: its mean, or the code of its first label."""
+        if self.labels or self.mean is None:
+            return 0.0
+        return float(round(self.mean)) if self.counted else self.mean
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Column:
         """The column that ``dataclasses.asdict`` described.

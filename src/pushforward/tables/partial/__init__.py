@@ -1,0 +1,1 @@
+"""Rows of which some columns are known: densities of those, and draws of the others."""
