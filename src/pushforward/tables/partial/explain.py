@@ -1,0 +1,179 @@
+"""Which columns make a row unlikely: each given all the others."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pushforward.tables.schema.column import Column
+from pushforward.tables.scoring import Scorer
+
+__all__ = ["Surprise", "surprises"]
+
+_COARSE = 129  # places that a number is looked for at, at first
+_FINE = 129  # places more, where the first found it likely
+_NEAR = 33  # places around the number that stands there
+_MOST_WHOLE = 400  # whole numbers that are added up one by one
+_BEYOND = 0.5  # how far outside of the data, as a share of its range
+
+
+class Surprise(NamedTuple):
+    """What a column adds to a row's being unlikely.
+
+    Attributes:
+        column: its name.
+        nats: how much less likely its value is, given the other columns, than such values are on
+            average: 0 for a usual one.
+        value: what stands there, as a number of the column.
+        expected: what was to be expected: the median, or the most likely label.
+    """
+
+    column: str
+    nats: float
+    value: float
+    expected: float
+
+
+def surprises(scorer: Scorer, numbers: Tensor) -> list[list[Surprise]]:
+    """The surprise of each feature in each row, largest first.
+
+    ``log p(x_j | others) = log p(x) - log sum or integral of p over x_j``: a sum over labels and
+    whole numbers, an integral by the trapezoid rule where x_j is a number.
+
+    Args:
+        scorer: flow and layout.
+        numbers: of the schema's columns, ``(n, columns)``.
+    """
+    width = len(scorer.schema.features)
+    found = []
+    for row in numbers:
+        each = [_surprise(scorer, row, place) for place in range(width)]
+        known = [one for one in each if one is not None]
+        found.append(sorted(known, key=lambda one: -one.nats))
+    return found
+
+
+def _surprise(scorer: Scorer, row: Tensor, place: int) -> Surprise | None:
+    column = scorer.schema.columns[place]
+    if column.type == "constant":
+        return None
+    values, log_mass, log_p = _alternatives(scorer, row, place, column)
+    if not bool(log_p.isfinite().any()):
+        return None
+    total = torch.logsumexp(log_p + log_mass, 0)
+    share = (log_p + log_mass - total).exp()
+    each = torch.where(share > 0, total - log_p, 0.0)  # -log p(value | others)
+    here = float(total - scorer.of_numbers(row[None].clone())[0])
+    return Surprise(
+        column.name,
+        here - float((share * each).sum()),
+        float(row[place]),
+        _middle(values, share, column),
+    )
+
+
+def _middle(values: Tensor, share: Tensor, column: Column) -> float:
+    if column.coded:
+        return float(values[share.argmax()])
+    there = ~values.isnan()
+    order = values[there].argsort()
+    passed = share[there][order].cumsum(0)
+    index = int((passed < 0.5 * passed[-1]).sum().clamp(max=len(order) - 1))
+    return float(values[there][order][index])
+
+
+def _alternatives(
+    scorer: Scorer, row: Tensor, place: int, column: Column
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Values that could stand there, logarithms of the space each stands for, log-densities."""
+    single = _single(scorer, column)
+    tried = torch.tensor(single, dtype=row.dtype)
+    if column.coded:
+        return tried, torch.zeros_like(tried), _scored(scorer, row, place, tried)
+    whole = _whole(column, row[place])
+    if whole is not None:
+        tried = torch.cat((tried, whole[~torch.isin(whole, tried)]))
+        return tried, torch.zeros_like(tried), _scored(scorer, row, place, tried)
+    grid = _grid(column)
+    log_p = _scored(scorer, row, place, grid)
+    finer = torch.cat((_likely(grid, log_p), _around(grid, row[place])))
+    finer = finer.round() if column.counted else finer
+    both = torch.unique(torch.cat((grid, finer)))
+    both = both[~torch.isin(both, tried)]
+    spaces = torch.cat((both[1:2] - both[:1], both[2:] - both[:-2], both[-1:] - both[-2:-1])) / 2.0
+    values = torch.cat((tried, both))
+    log_mass = torch.cat((torch.zeros_like(tried), spaces.log()))
+    return values, log_mass, _scored(scorer, row, place, values)
+
+
+def _single(scorer: Scorer, column: Column) -> list[float]:
+    """Values with a probability of their own: labels, atoms, that there is none."""
+    found = [float(code) for code in range(len(column.labels))] if column.coded else []
+    found += [value for value, _ in column.atoms]
+    gaps = scorer.schema.missing == "model" and column.gaps > 0.0
+    return [*found, math.nan] if gaps else found
+
+
+def _whole(column: Column, value: Tensor) -> Tensor | None:
+    """All whole numbers that there may be, if they are few enough."""
+    if not column.counted:
+        return None
+    low, high = _ends(column)
+    if not bool(value.isnan()):
+        low, high = min(low, float(value)), max(high, float(value))
+    if high - low > _MOST_WHOLE:
+        return None
+    return torch.arange(math.floor(low), math.ceil(high) + 1, dtype=torch.float64)
+
+
+def _ends(column: Column) -> tuple[float, float]:
+    """Where values are looked for: some way beyond the data, within the ends that there are."""
+    assert column.low is not None
+    assert column.high is not None
+    more = _BEYOND * (column.high - column.low)
+    low, high = column.low - more, column.high + more
+    least, most = column.ends
+    return (low if least is None else max(low, least)), (high if most is None else min(high, most))
+
+
+def _grid(column: Column) -> Tensor:
+    if column.type == "circular":
+        assert column.period is not None
+        start = 0.0 if (column.low or 0.0) >= 0.0 else -0.5 * column.period
+        return start + torch.linspace(0.0, column.period, _COARSE, dtype=torch.float64)
+    low, high = _ends(column)
+    if column.type == "positive" and (column.low or 0.0) > 0.0:
+        assert column.low is not None
+        ends = torch.tensor([0.1 * column.low, high], dtype=torch.float64).log()
+        return torch.linspace(float(ends[0]), float(ends[1]), _COARSE, dtype=torch.float64).exp()
+    inset = 1e-6 * (high - low)  # an end may have no density
+    grid = torch.linspace(low + inset, high - inset, _COARSE, dtype=torch.float64)
+    return grid.round() if column.counted else grid
+
+
+def _likely(grid: Tensor, log_p: Tensor) -> Tensor:
+    """Places between those where the density was found."""
+    mid = torch.maximum(log_p[1:], log_p[:-1])
+    mass = (mid - mid.max()).exp() * grid.diff() + 1e-12
+    passed = torch.cat((mass.new_zeros(1), mass.cumsum(0)))
+    wanted = torch.linspace(0.0, float(passed[-1]), _FINE, dtype=grid.dtype)
+    index = torch.searchsorted(passed, wanted, right=True).clamp(1, len(grid) - 1)
+    share = (wanted - passed[index - 1]) / (passed[index] - passed[index - 1])
+    return torch.lerp(grid[index - 1], grid[index], share)
+
+
+def _around(grid: Tensor, value: Tensor) -> Tensor:
+    if bool(value.isnan()):
+        return grid[:0]
+    reach = float((grid[-1] - grid[0]) / len(grid))
+    near = value + reach * torch.linspace(-1.0, 1.0, _NEAR, dtype=grid.dtype) ** 3
+    return near[(near >= grid[0]) & (near <= grid[-1])]
+
+
+def _scored(scorer: Scorer, row: Tensor, place: int, values: Tensor) -> Tensor:
+    rows = row.repeat(len(values), 1)
+    rows[:, place] = values
+    return scorer.of_numbers(rows)
