@@ -1,11 +1,11 @@
 """Bases: densities at the latent end."""
 
 from pushforward.bases.base import Base
-from pushforward.bases.columns import Columns
+from pushforward.bases.columns.mixed import MixedColumns
+from pushforward.bases.columns.side_by_side import Columns
 from pushforward.bases.gaussian_mixture import GaussianMixture
 from pushforward.bases.laplace import Laplace
 from pushforward.bases.logistic import Logistic
-from pushforward.bases.mixed_columns import MixedColumns
 from pushforward.bases.mixture import Mixture
 from pushforward.bases.multivariate_normal import MultivariateNormal
 from pushforward.bases.normal import Normal

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor, nn
 
-from pushforward.bases.logistic_mixture import Mixture, choose
-from pushforward.bases.von_mises import draw_von_mises, log_von_mises
+from pushforward.bases.columns.logistic_mixture import Mixture, choose
+from pushforward.bases.columns.von_mises import draw_von_mises, log_von_mises
 from pushforward.errors import ArgumentError, NotFiniteError
 from pushforward.networks.mixed_encoding import MixedColumn, MixedEncoding
 from pushforward.numerics.quantile_table import QuantileTable, scores, values

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pushforward.bases.base import Base, sampled_shape
-from pushforward.bases.mixed_parts import Angles, Codes, Lines
+from pushforward.bases.columns.parts import Angles, Codes, Lines
 from pushforward.networks.grouped_mlp import GroupedMLP
 from pushforward.networks.mixed_encoding import MixedEncoding
 from pushforward.numerics.conditioning import reach

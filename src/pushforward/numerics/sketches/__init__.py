@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushforward.numerics.frequent import Frequent
-from pushforward.numerics.quantile_sketch import Quantiles
-from pushforward.numerics.scatter import Scatter
+from pushforward.numerics.sketches.frequent import Frequent
+from pushforward.numerics.sketches.quantile_sketch import Quantiles
+from pushforward.numerics.sketches.scatter import Scatter
 
 __all__ = ["Frequent", "Moments", "Quantiles", "Scatter"]
 
