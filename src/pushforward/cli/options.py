@@ -16,7 +16,6 @@ __all__ = [
     "ModelArgument",
     "SeedOption",
     "names_of",
-    "numbers_of",
     "pairs_of",
     "refuse_overwriting",
 ]
@@ -78,27 +77,6 @@ def pairs_of(option: str, texts: Sequence[str]) -> dict[str, str]:
             raise usage_error(f"{option} gives {key!r} twice; give it once.")
         pairs[key] = value.strip()
     return pairs
-
-
-def numbers_of(option: str, texts: Sequence[str]) -> dict[str, float]:
-    """The pairs of a repeated ``COLUMN=NUMBER`` option.
-
-    Raises:
-        ArgumentError: as ``pairs_of``, or a value is not a finite number.
-
-    Example:
-        >>> numbers_of("--given", ["z=0.5"])
-        {'z': 0.5}
-    """
-    numbers: dict[str, float] = {}
-    for key, text in pairs_of(option, texts).items():
-        try:
-            numbers[key] = float(text)
-        except ValueError:
-            raise usage_error(f"{option} {key}={text}: {text!r} is not a number.") from None
-        if not abs(numbers[key]) < float("inf"):
-            raise usage_error(f"{option} {key}={text}: expected a finite number.")
-    return numbers
 
 
 def refuse_overwriting(out: Path | None, *inputs: str | Path) -> None:

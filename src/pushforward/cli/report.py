@@ -23,6 +23,7 @@ __all__ = [
     "parameters_of",
     "print_choice",
     "print_figures",
+    "print_indented",
     "print_result",
     "print_run",
     "print_schema",
@@ -62,34 +63,36 @@ def print_schema(screen: Console, schema: Schema, *, every: bool = False) -> Non
         schema: the schema.
         every: whether to list all columns of a wide table.
     """
-    rows = [
-        (name, kind, low, high, mean, std, "; ".join(filter(None, [_why(why), treatment])))
-        for name, kind, low, high, mean, std, why, treatment in schema.rows()
-    ]
+    rows = schema.rows()
     shown = rows if every else rows[:_COLUMNS]
-    noted = any(row[-1] for row in shown)
     headings = {"column": "left", "type": "left"}
     headings |= dict.fromkeys(("low", "high", "mean", "std"), "right")
-    headings |= {"note": "left"} if noted else {}
     screen.print("")
-    screen.print(table(headings.items(), shown if noted else [row[:-1] for row in shown]))
+    screen.print(table(headings.items(), [row[:-1] for row in shown]))
     if len(rows) > len(shown):
         screen.print(f"… and {count(len(rows) - len(shown), 'more column', 'more columns')}")
     screen.print("")
+    notes = [f"{row[0]}: {row[-1]}" for row in shown if row[-1] not in _PLAIN]
+    for note in notes:
+        print_indented(screen, note)
+    if notes:
+        screen.print("")
 
 
-def _why(reason: str) -> str:
-    """The reason for a type, where it says more than the type."""
-    return "" if reason in ("numbers", "whole numbers", "dates", "true and false") else reason
+_PLAIN = ("", "numbers", "whole numbers", "dates")  # reasons that say no more than the type
+
+
+def print_indented(screen: Console, text: str) -> None:
+    """A sentence that keeps its indent where lines are broken."""
+    lines = textwrap.fill(text, screen.width, initial_indent="  ", subsequent_indent="    ")
+    screen.print(lines, markup=False)
 
 
 def print_choice(screen: Console, choice: Mapping[str, Any], flow: Flow) -> None:
     """The flow that was chosen, and why."""
     print_flow(screen, choice["recipe"], choice["arguments"], parameters_of(flow))
     for reason in filter(None, (*choice["reason"], exactness_of(flow))):
-        indent = "  "
-        lines = textwrap.fill(reason, screen.width, initial_indent=indent, subsequent_indent=indent)
-        screen.print(lines, markup=False)
+        print_indented(screen, reason)
 
 
 def print_flow(screen: Console, recipe: str, arguments: Mapping[str, Any], parameters: int) -> None:

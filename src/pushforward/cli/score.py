@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pushforward.cli.calibration import print_calibration
+from pushforward.cli.explain import explained, print_explained
 from pushforward.cli.guard import usage_error
 from pushforward.cli.options import DebugOption, JsonOption, ModelArgument, refuse_overwriting
 
@@ -37,6 +39,30 @@ def score(
             show_default=False,
         ),
     ] = None,
+    unseen: Annotated[
+        str,
+        typer.Option(
+            metavar="error|lowest",
+            help="Labels that no training row had: refuse them, or score such a row as the least "
+            "likely label.",
+        ),
+    ] = "error",
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Say which columns make the least likely rows unlikely, given the others.",
+            show_default=False,
+        ),
+    ] = False,
+    calibration: Annotated[
+        bool,
+        typer.Option(
+            "--calibration",
+            help="Say whether the model's probabilities are right on this table.",
+            show_default=False,
+        ),
+    ] = False,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -44,20 +70,27 @@ def score(
 
     log_density is in nats, in the units of the data. outlier_score is the share of
     training rows that were likelier: 0.99 and more is rarer than 99 % of them.
-    Columns are matched by name.
+    Columns are matched by name. Use --calibration with rows that the model was not
+    fitted to.
     """
     from pushforward.cli.models import load_table
 
     if as_json and out is None:
         raise usage_error("--json reports on standard output, so the table needs --out FILE.")
+    if unseen not in ("error", "lowest"):
+        raise usage_error(f"--unseen {unseen}: expected error or lowest.")
     refuse_overwriting(out, model, data)
     if out is not None:
         from pushforward.data.writers import check_output
 
         check_output(out, what="--out")
     table = load_table(model, "score")
-    frame = table.score(data)
+    frame = table.score(data, unseen=unseen)
     facts = _facts(frame, out, table)
+    if explain:
+        frame, facts["explained"] = explained(table, frame)
+    if calibration:
+        facts["calibration"] = table.calibration(data)
     if out is None:
         sys.stdout.write(frame.write_csv())
     else:
@@ -149,5 +182,9 @@ def _print(facts: dict[str, Any], frame: polars.DataFrame, columns: list[str]) -
             ),
         )
     )
+    if "explained" in facts:
+        print_explained(screen, facts["explained"])
+    if "calibration" in facts:
+        print_calibration(screen, facts["calibration"])
     if facts["out"] is not None:
         screen.print(f"Written to {facts['out']}.", markup=False)

@@ -23,6 +23,9 @@ def console(*, words_aside: bool = False) -> Console:
     return Console(stderr=words_aside, highlight=False, soft_wrap=False)
 
 
+_LETTERS = 12  # of a text in a cell
+
+
 def table(columns: Iterable[tuple[str, str]], rows: Iterable[Sequence[str]]) -> Table:
     """A table without vertical lines.
 
@@ -71,8 +74,8 @@ def count(number: int, word: str, words: str | None = None) -> str:
     return f"{number:,} {word if number == 1 else words or word + 's'}"
 
 
-def figures(value: float | int | None) -> str:
-    """A number of a table, in at most five significant figures.
+def figures(value: Any) -> str:
+    """A cell of a table: a number in at most five significant figures, a text's beginning.
 
     Example:
         >>> figures(20.000001), figures(-1234567.0), figures(3), figures(None)
@@ -80,6 +83,9 @@ def figures(value: float | int | None) -> str:
     """
     if value is None:
         return "–"
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        text = str(value)
+        return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 1]}…"
     return str(value) if isinstance(value, int) and abs(value) < 10**9 else f"{value:.5g}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -99,5 +100,5 @@ class GroupedMLP(Part, nn.Module):
         return self._masked(self.last, "mask_last", x)
 
     def _masked(self, layer: nn.Module, mask: str, x: Tensor) -> Tensor:
-        weight: Tensor = layer.weight * self.get_buffer(mask)  # type: ignore[assignment,operator]
-        return functional.linear(x, weight, layer.bias)  # type: ignore[arg-type]
+        linear: Any = layer
+        return functional.linear(x, linear.weight * self.get_buffer(mask), linear.bias)

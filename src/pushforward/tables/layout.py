@@ -74,9 +74,6 @@ class Layout:
             made |= {"value": "whole", "taken": taken}
         return made
 
-    def __bool__(self) -> bool:
-        return self.width > 0
-
     @property
     def names(self) -> list[str]:
         """The name of the column that each number of a row belongs to."""

@@ -203,7 +203,7 @@ def given_numbers(schema: Schema, given: Any, names: Sequence[str]) -> Tensor:
     for chunk in table.chunks(list(names)):
         refuse_kinds(chunk, columns, "given")
         rows = numbers(chunk.frame, columns)
-        refuse_values(chunk, columns, rows, "given", "error")
+        refuse_values(chunk, columns, rows, "given", "refuse")
         parts.append(torch.from_numpy(rows))
     found = torch.cat(parts)
     finite = found.isfinite()

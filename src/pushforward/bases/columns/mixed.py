@@ -86,11 +86,14 @@ class MixedColumns(Base):
             start += len(part.groups)
             if part.groups:
                 self.parts.append(part)
-        groups = [group for part in self.parts for group in part.groups]  # type: ignore[union-attr]
+        groups = [group for part in self._all() for group in part.groups]
         self.network = GroupedMLP(
             self.encoding.groups, groups, context, hidden, activation, dropout
         )
         self._before = [sum(c.width for c in made[:i]) for i in range(len(made) + 1)]
+
+    def _all(self) -> list[Any]:
+        return list(self.parts)
 
     @property
     def support(self) -> None:
@@ -102,8 +105,8 @@ class MixedColumns(Base):
         self.encoding.fit(z)
         with torch.no_grad():
             bias = self.network.last.bias
-            for part in self.parts:
-                bias[part.slice] = part.fit(self.encoding, z).to(bias)  # type: ignore[operator,index,union-attr]
+            for part in self._all():
+                bias[part.slice] = part.fit(self.encoding, z).to(bias)
         return self
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
@@ -115,9 +118,9 @@ class MixedColumns(Base):
         context = self._admitted("log_prob", tuple(z.shape[:-1]), context)
         raw = self._raw(z, context)
         total = z.new_zeros((*z.shape[:-1], len(self.encoding.columns)))
-        for part in self.parts:
-            of_part = part.log_probs(self.encoding, z, raw[..., part.slice])  # type: ignore[operator,index,union-attr]
-            total = total.index_add(-1, part.index, of_part.to(total))  # type: ignore[union-attr,arg-type]
+        for part in self._all():
+            of_part = part.log_probs(self.encoding, z, raw[..., part.slice])
+            total = total.index_add(-1, part.index, of_part.to(total))
         return total
 
     def rsample(
@@ -159,14 +162,14 @@ class MixedColumns(Base):
             for column, given in enumerate(known):
                 raw = self._raw(z, context)
                 slots = slice(self._before[column], self._before[column + 1])
-                parts = [part for part in self.parts if column in part.columns]  # type: ignore[operator,union-attr]
+                parts = [part for part in self._all() if column in part.columns]
                 for part in parts:
-                    mine = raw[..., part.slice]  # type: ignore[index]
+                    mine = raw[..., part.slice]
                     if given:
-                        of_part = part.log_probs(self.encoding, z, mine, column)  # type: ignore[operator]
+                        of_part = part.log_probs(self.encoding, z, mine, column)
                         log_weight = log_weight + of_part.to(log_weight)
                     else:
-                        drawn = part.draw(self.encoding, z, mine, column, generator)  # type: ignore[operator]
+                        drawn = part.draw(self.encoding, z, mine, column, generator)
                         z[..., slots] = drawn[..., slots]
         return z, log_weight
 

@@ -215,8 +215,8 @@ class Lines(_Part):
         log_p = _log_cell(table, x, low, high, mixture)
         if taken.shape[-1]:  # what a code stands for is never drawn here
             each = [_log_cell(table, value.nan_to_num(), low, high, mixture) for value in taken.T]
-            none = [value.isnan().expand_as(log_p) for value in taken.T]
-            log_taken = torch.stack(each).masked_fill(torch.stack(none), -math.inf)
+            empty = torch.stack([value.isnan().expand_as(log_p) for value in taken.T])
+            log_taken = torch.stack(each).masked_fill(empty, -math.inf)
             log_p = log_p - _log_rest(torch.logsumexp(log_taken, 0))
         none = (x != x.round()) | (x < low) | (x > high) | (x[..., None] == taken).any(-1)
         return torch.where(none, -math.inf, log_p)
@@ -263,8 +263,8 @@ class Angles(_Part):
         which = [i for i, column in enumerate(columns) if column.value == "angle"]
         super().__init__(which, [3 * components] * len(which), start)
         self.components = components
-        turn = torch.tensor([2.0 * math.pi / columns[i].period for i in which]).double()
-        self.register_buffer("turn", turn, persistent=False)
+        periods = torch.tensor([columns[i].period for i in which], dtype=torch.float64)
+        self.register_buffer("turn", 2.0 * math.pi / periods, persistent=False)
 
     def fit(self, encoding: MixedEncoding, z: Tensor) -> Tensor:
         """What the network is to give at the beginning: nothing more than the start."""

@@ -19,7 +19,7 @@ def log_von_mises(angle: Tensor, concentration: Tensor) -> Tensor:
     """
     # kappa cos(angle) - log I0(kappa) without large numbers that cancel
     half = torch.sin(0.5 * angle)
-    scaled = torch.special.i0e(concentration).log()
+    scaled: Tensor = torch.special.i0e(concentration).log()
     return -2.0 * concentration * half * half - scaled - math.log(2.0 * math.pi)
 
 

@@ -88,7 +88,7 @@ class Households:
             for name, known in (("region", REGIONS), ("job", JOBS))
         ]
         numbers = (torch.tensor(table[name].to_list()).double() for name in self.columns[2:])
-        return self._log_prob(*codes, *numbers).numpy()  # type: ignore[no-any-return]
+        return self._log_prob(*codes, *numbers).numpy()
 
     def _log_prob(
         self,
@@ -135,7 +135,7 @@ def _age_shares() -> Tensor:
     """Probability of each age, by job: normal densities cut off and divided into years."""
     years = torch.arange(_AGES[0], _AGES[1] + 1, dtype=torch.float64)
     ends = torch.cat((years - 0.5, years[-1:] + 0.5))
-    share = torch.special.ndtr((ends - _AGE[:, None]) / 12.0).diff(dim=-1)
+    share: Tensor = torch.special.ndtr((ends - _AGE[:, None]) / 12.0).diff(dim=-1)
     return share / share.sum(-1, keepdim=True)
 
 

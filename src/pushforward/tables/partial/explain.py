@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pushforward.tables.schema.column import Column
+from pushforward.tables.schema.words import shown
 from pushforward.tables.scoring import Scorer
 
 __all__ = ["Surprise", "surprises"]
@@ -27,14 +28,17 @@ class Surprise(NamedTuple):
         column: its name.
         nats: how much less likely its value is, given the other columns, than such values are on
             average: 0 for a usual one.
-        value: what stands there, as a number of the column.
+        value: what stands there, as it is shown.
         expected: what was to be expected: the median, or the most likely label.
     """
 
     column: str
     nats: float
-    value: float
-    expected: float
+    value: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.column} {self.value} (+{self.nats:.1f} nats; expected {self.expected})"
 
 
 def surprises(scorer: Scorer, numbers: Tensor) -> list[list[Surprise]]:
@@ -67,11 +71,12 @@ def _surprise(scorer: Scorer, row: Tensor, place: int) -> Surprise | None:
     share = (log_p + log_mass - total).exp()
     each = torch.where(share > 0, total - log_p, 0.0)  # -log p(value | others)
     here = float(total - scorer.of_numbers(row[None].clone())[0])
+    expected = _middle(values, share, column)
     return Surprise(
         column.name,
         here - float((share * each).sum()),
-        float(row[place]),
-        _middle(values, share, column),
+        shown(column, float(row[place])),
+        shown(column, expected),
     )
 
 

@@ -21,6 +21,7 @@ from pushforward.tables.partial.completion import (
 if TYPE_CHECKING:
     import numpy
 
+    from pushforward.tables.partial.explain import Surprise
     from pushforward.tables.schema.schema import Schema
     from pushforward.tables.scoring import Scorer
 
@@ -250,3 +251,35 @@ class PartialRows:
         ends = [int(min(max(place + s * spread, 0), draws - 1)) for s in (-1, 1)]
         error = 0.5 * float(ordered[ends[1]] - ordered[ends[0]])
         return Region(level, float(ordered[round(place)]), error)
+
+    def explain(self, data: Any) -> list[list[Surprise]]:
+        """Which columns make rows unlikely: the surprise of each column given all others.
+
+        Of each row the columns, the most surprising first: how many nats less likely its value is,
+        given the others, than such values are on average, and what was to be expected instead. It
+        takes some hundred densities a row and column.
+
+        Args:
+            data: complete rows.
+        """
+        from pushforward.tables.partial.explain import surprises
+
+        numbers = self._numbers(data)
+        self._filled(numbers, range(len(self.schema.names)))
+        return surprises(self._scorer(), numbers)
+
+    def calibration(self, data: Any) -> dict[str, Any]:
+        """Whether the model's probabilities are right, on rows that it was not fitted to.
+
+        Args:
+            data: complete rows, a few hundred or more.
+
+        Returns:
+            what ``tables.calibration`` tells: shares of the rows in regions of highest density,
+            PIT and central intervals of each column of numbers, the energy score.
+        """
+        from pushforward.tables.calibration import calibration
+
+        numbers = self._numbers(data)
+        self._filled(numbers, range(len(self.schema.names)))
+        return calibration(self._scorer(), numbers)

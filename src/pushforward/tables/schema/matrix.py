@@ -191,13 +191,18 @@ def refuse_values(
                 f"{chunk.frame[column.name][int(bad[0])]} in {chunk.place(int(bad[0]))}; round "
                 f"it, or fit the model with --type {column.name}=real."
             )
-        if column.labels and unseen == "error" and (bad := (values == UNSEEN).nonzero()[0]).size:
+        if column.labels and unseen != "lowest" and (bad := (values == UNSEEN).nonzero()[0]).size:
             label = labels_of(chunk.frame[column.name])[int(bad[0])]
+            advice = ""
+            if unseen == "error":
+                advice = (
+                    ", or score such rows as the least likely value that is known with --unseen "
+                    "lowest"
+                )
             known = ", ".join(column.labels[:5]) + (", …" if len(column.labels) > 5 else "")
             raise DataError(
                 f"{what}: column {column.name!r} holds {label!r} in {chunk.place(int(bad[0]))}, "
-                f"which no training row had ({known}); correct it, or score such rows as the "
-                f"least likely value that is known with --unseen lowest."
+                f"which no training row had ({known}); correct it{advice}."
             )
 
 

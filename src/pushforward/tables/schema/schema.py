@@ -119,13 +119,12 @@ class Schema:
                 column.name,
                 f"{column.type}, context" if column.name in self.context else column.type,
                 *_values(column),
-                column.reason,
-                column.treatment,
+                "; ".join(filter(None, (column.reason, _labels(column), column.treatment))),
             )
             for column in self.columns
         ]
 
-    HEADER = ("column", "type", "low", "high", "mean", "std", "why", "treatment")
+    HEADER = ("column", "type", "low", "high", "mean", "std", "note")
 
     def __str__(self) -> str:
         table = [self.HEADER, *self.rows()]
@@ -139,15 +138,19 @@ class Schema:
         return "\n".join([*lines, f"{used} rows used{dropped}"])
 
 
-def _values(column: Column) -> tuple[str, ...]:
-    """Low, high, mean and std in words; of labels the most frequent, and how many there are."""
+def _labels(column: Column) -> str:
+    """The most frequent labels, and the only one of a constant column."""
     if column.type == "constant":
-        return column.labels[0], column.labels[0], "", ""
-    if column.coded:
-        order = sorted(range(len(column.labels)), key=lambda i: -column.shares[i])
-        first = [f"{column.labels[i]} {column.shares[i]:.0%}" for i in order[:_SHOWN]]
-        more = len(column.labels) - len(first)
-        return f"{len(column.labels)} values", ", ".join([*first, *(["…"] if more else [])]), "", ""
+        return column.labels[0]
+    order = sorted(range(len(column.labels)), key=lambda i: -column.shares[i])
+    shown = [f"{column.labels[i]} {column.shares[i]:.0%}" for i in order[:_SHOWN]]
+    return ", ".join([*shown, *(["…"] if len(column.labels) > len(shown) else [])])
+
+
+def _values(column: Column) -> tuple[str, ...]:
+    """Low, high, mean and std in words, of what has them."""
+    if column.labels:
+        return "", "", "", ""
     assert column.low is not None
     assert column.high is not None
     assert column.mean is not None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -106,8 +104,8 @@ class Given(Transform):
     def _seen(self, kept: Tensor, context: Tensor | None) -> Tensor | None:
         if not self.transform.context:
             return None
-        made: Any = kept if self.embed is None else self.embed(kept)
-        return made if context is None else torch.cat((made, context.to(made)), -1)  # type: ignore[no-any-return]
+        made: Tensor = kept if self.embed is None else self.embed(kept)
+        return made if context is None else torch.cat((made, context.to(made)), -1)
 
     def _forward(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         kept, moved = torch.split(x, self._before, -1)

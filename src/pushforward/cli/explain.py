@@ -1,0 +1,63 @@
+"""Which columns make the least likely rows unlikely."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars
+    from rich.console import Console
+
+    from pushforward.tables import TableFlow
+
+__all__ = ["explained", "print_explained"]
+
+_FLAGGED = 0.99  # outlier score from which rows are explained
+_MOST = 50  # rows; each takes some thousand densities
+_SHOWN = 5
+_LEAST = 1.0  # nats below which a column is nothing to speak of
+_COLUMN = "unlikely_because"
+
+
+def explained(
+    table: TableFlow, frame: polars.DataFrame
+) -> tuple[polars.DataFrame, list[dict[str, Any]]]:
+    """The scored table with a column of reasons, and these reasons row by row.
+
+    Of the least likely rows, up to fifty: those less likely than 99 of 100 training rows, and in
+    any case five.
+
+    Args:
+        table: the model.
+        frame: the scored table.
+    """
+    import polars
+
+    order = frame["log_density"].arg_sort(nulls_last=True).to_list()
+    flagged = int((frame["outlier_score"] >= _FLAGGED).sum())
+    scored = int(frame["log_density"].is_finite().sum())
+    rows = order[: min(max(flagged, _SHOWN), _MOST, scored)]
+    reasons: list[str | None] = [None] * frame.height
+    facts = []
+    for row, each in zip(rows, table.explain(frame[rows]), strict=True):
+        strange = [one for one in each if one.nats >= _LEAST]
+        reasons[row] = "; ".join(map(str, strange)) or "no single column"
+        facts.append({"row": row + 1, "columns": [one._asdict() for one in each]})
+    kept = frame.drop(_COLUMN, strict=False)
+    return kept.with_columns(polars.Series(_COLUMN, reasons, dtype=polars.String)), facts
+
+
+def print_explained(screen: Console, facts: list[dict[str, Any]]) -> None:
+    """Reasons of the first few rows."""
+    from pushforward.cli.report import print_indented
+
+    screen.print("\nWhy they are unlikely, each column given the others:")
+    for one in facts[:_SHOWN]:
+        strange = [column for column in one["columns"] if column["nats"] >= _LEAST][:3]
+        words = "; ".join(
+            f"{column['column']} is {column['value']}, {column['expected']} was to be expected "
+            f"(+{column['nats']:.1f} nats)"
+            for column in strange
+        )
+        told = words or "no single column, but all of them together"
+        print_indented(screen, f"row {one['row']:,}: {told}")
