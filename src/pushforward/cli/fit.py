@@ -73,6 +73,10 @@ def fit(
         str | None,
         typer.Option(metavar="COL", help="Column of row weights.", show_default=False),
     ] = None,
+    signed_weights: Annotated[
+        bool,
+        typer.Option("--signed-weights", help="Weights may be negative.", show_default=False),
+    ] = False,
     missing: Annotated[
         str,
         typer.Option(
@@ -88,6 +92,16 @@ def fit(
             help="What a column is, where it does not look like it: real, positive, "
             "interval:0,100, circular:360, integer, ordinal, categorical, boolean, date; may be "
             "repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    older: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Go on from a model, with its columns and flow, and say how far the data have "
+            "drifted from those it was fitted to.",
             show_default=False,
         ),
     ] = None,
@@ -161,6 +175,20 @@ def fit(
     for option, number in numbers.items():
         if number is not None and not 0 < number < float("inf"):
             raise usage_error(f"{option} {number:g}: expected a number above 0.")
+    if older is not None:
+        kept = {
+            "--flow": flow != "auto",
+            "--set": settings,
+            "--columns": columns,
+            "--context": context,
+            "--weights": weights,
+            "--type": types,
+            "--missing": missing != "refuse",
+            "--signed-weights": signed_weights,
+        }
+        for option, given in kept.items():
+            if given:
+                raise usage_error(f"{option} is what the model of --from says; leave it out.")
     refuse_overwriting(out, data)
     job = Job(
         data=data,
@@ -168,11 +196,13 @@ def fit(
         flow=flow,
         pairs=pairs_of("--set", settings or []),
         seed=seed,
+        older=older,
         quiet=quiet or as_json,
         table_options={
             "columns": names_of(columns),
             "context": names_of(context) or (),
             "weights": weights,
+            "signed_weights": signed_weights,
             "missing": missing,
             "types": pairs_of("--type", types or []),
         },

@@ -159,10 +159,25 @@ def print_result(screen: Console, facts: Mapping[str, Any], history: History) ->
     """What a run reached, where the model is, and what to type next."""
     screen.print("")
     print_figures(screen, facts)
+    if "drift" in facts:
+        print_drift(screen, facts["drift"])
     print_run(screen, facts["seconds"], history)
     model = Path(facts["model"])
     replaced = ", in the place of the file that was there" if facts["replaced"] else ""
     screen.print(f"Saved as {model} ({size_of(model)}){replaced}.", markup=False)
+
+
+def print_drift(screen: Console, facts: Mapping[str, float]) -> None:
+    """How far new rows are from those that the model was fitted to."""
+    lost = facts["nats_before"] - facts["nats"]
+    error = (facts["nats_before_error"] ** 2 + facts["nats_error"] ** 2) ** 0.5
+    screen.print(
+        f"\nDrift: the model as it was gives new rows {facts['nats']:.3f} nats, and gave "
+        f"{facts['nats_before']:.3f} to rows of its own time: {lost:+.3f} ± {error:.3f} nats lost. "
+        f"Their mean outlier score is {facts['outlier_score']:.2f} (0.5 without drift); "
+        f"{facts['beyond']:.1%} are less likely than 99 % of the rows were that it was fitted to.",
+        markup=False,
+    )
 
 
 def print_run(screen: Console, seconds: float, history: History) -> None:

@@ -32,6 +32,7 @@ class Job:
         flow: a recipe's name or ``auto``.
         pairs: ``--set``, as texts.
         seed: of weights, split and order.
+        older: the model file to go on from, or None.
         label: what the table is called; by default its path.
         quiet: whether to show neither progress nor report.
         table_options: which columns, as ``TableFlow.fit`` takes them.
@@ -43,6 +44,7 @@ class Job:
     flow: str = "auto"
     pairs: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
+    older: Path | None = None
     label: str = ""
     quiet: bool = False
     table_options: Mapping[str, Any] = field(default_factory=dict)
@@ -70,15 +72,9 @@ def fit_and_report(job: Job, screen: Console) -> tuple[TableFlow, dict[str, Any]
         print_schema,
         print_source,
     )
-    from pushforward.cli.settings import settings_of
     from pushforward.training import Checkpoints
 
-    settings = {}
-    if job.pairs or job.flow != "auto":
-        recipe = pf.flows.find("nsf" if job.flow == "auto" else job.flow)
-        settings = settings_of(recipe.name, recipe.build, job.pairs)
-    table = pf.TableFlow(job.flow, settings=settings, seed=job.seed)
-
+    table = _table(job)
     training = {key: value for key, value in job.fit_options.items() if value is not None}
     every = training.pop("checkpoint_every", None)
     if "checkpoint" in training and every is not None:
@@ -89,13 +85,11 @@ def fit_and_report(job: Job, screen: Console) -> tuple[TableFlow, dict[str, Any]
         print_schema(screen, schema)
         print_choice(screen, choice, flow)
 
-    table.fit(
-        job.data,
-        progress=not job.quiet,
-        ready=None if job.quiet else announce,
-        **job.table_options,
-        **training,
-    )
+    options = {**training, "progress": not job.quiet, "ready": None if job.quiet else announce}
+    if job.older is None:
+        table.fit(job.data, **job.table_options, **options)
+    else:
+        table.update(job.data, **options)
     if table.history.stopped == "interrupted":
         _say_how_to_go_on()
         raise typer.Exit(INTERRUPTED)
@@ -105,6 +99,21 @@ def fit_and_report(job: Job, screen: Console) -> tuple[TableFlow, dict[str, Any]
     if not job.quiet:
         print_result(screen, facts, table.history)
     return table, facts
+
+
+def _table(job: Job) -> TableFlow:
+    """The table to be fitted, or the one to go on from."""
+    import pushforward as pf
+    from pushforward.cli.models import load_table
+    from pushforward.cli.settings import settings_of
+
+    if job.older is not None:
+        return load_table(job.older, "go on from")
+    settings = {}
+    if job.pairs or job.flow != "auto":
+        recipe = pf.flows.find("nsf" if job.flow == "auto" else job.flow)
+        settings = settings_of(recipe.name, recipe.build, job.pairs)
+    return pf.TableFlow(job.flow, settings=settings, seed=job.seed)
 
 
 def _say_how_to_go_on() -> None:

@@ -13,7 +13,7 @@ from pushforward.errors import DataError
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["check_output", "write_table"]
+__all__ = ["as_polars", "check_output", "write_table"]
 
 
 def check_output(path: str | os.PathLike[str], *, what: str = "OUT") -> Path:
@@ -65,7 +65,7 @@ def write_table(frame: Any, path: str | os.PathLike[str], *, what: str = "OUT") 
         2
     """
     target = check_output(path, what=what)
-    table = _as_polars(frame)
+    table = as_polars(frame)
     if target.suffix.lower() in (".npy", ".npz"):
         _only_numbers(table, target, what)
     hidden = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -81,7 +81,8 @@ def write_table(frame: Any, path: str | os.PathLike[str], *, what: str = "OUT") 
         hidden.unlink(missing_ok=True)
 
 
-def _as_polars(frame: Any) -> polars.DataFrame:
+def as_polars(frame: Any) -> polars.DataFrame:
+    """Any frame, or anything else `open_table` takes, as a polars frame."""
     import polars
 
     from pushforward.data.readers import open_table

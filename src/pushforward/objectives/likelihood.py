@@ -134,7 +134,7 @@ class MaximumLikelihood:
         log_prob: Tensor = flow(x, batch.context)
         if batch.weights is not None:
             # a row without weight may lie where the density is zero, and 0 times -inf is nan
-            counts = batch.weights > 0.0
+            counts = batch.weights != 0.0
             log_prob = torch.where(counts, log_prob, 0.0) * batch.weights
         return -log_prob.mean()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from pushforward.bases import GaussianMixture
@@ -64,6 +64,15 @@ class Choice:
             for name, value in self.arguments.items()
         }
         return {**asdict(replace(self, arguments={})), "arguments": arguments}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Choice:
+        """The choice that ``to_dict`` described, as far as training needs it."""
+        known = {f.name for f in fields(cls)} - {"arguments"}
+        kept = {name: value for name, value in values.items() if name in known}
+        made = cls(**{**kept, "arguments": {}})
+        first, last = made.smoothing
+        return replace(made, smoothing=(first, last), reason=tuple(made.reason))
 
 
 def choose(

@@ -76,6 +76,7 @@ def _moments(parts: list[Tensor], weights: Tensor | None) -> _Moments:
     rows = len(parts[0])
     # In float64: shares that add up to 1 + 1e-8 would move the mean of a column far from zero.
     share = torch.ones(rows, dtype=torch.float64) if weights is None else weights.double()
+    share = share.clamp_min(0.0)
     share = share / share.sum()
     chunks = [slice(i, i + 65536) for i in range(0, rows, 65536)]
 

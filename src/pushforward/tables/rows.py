@@ -50,9 +50,9 @@ def counting(rows: Rows) -> Rows:
     Raises:
         DataError: fewer than 20 of them.
     """
-    if rows.weights is None or bool((rows.weights > 0.0).all()):
+    if rows.weights is None or bool((rows.weights != 0.0).all()):
         return rows
-    counts = rows.weights > 0.0
+    counts = rows.weights != 0.0
     if int(counts.sum()) < _FEWEST:
         raise DataError(
             f"TableFlow.fit: only {int(counts.sum())} rows have a weight above zero, expected at "

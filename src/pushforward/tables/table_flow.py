@@ -16,23 +16,13 @@ from torch import Tensor
 
 from pushforward.errors import ArgumentError, InputTypeError, ModelFileError, NotFittedError
 from pushforward.flows import Flow, find
-from pushforward.numerics.subset import some_of
 from pushforward.spec import Part, Reader, Writer
-from pushforward.tables.choice import build, likelihood
-from pushforward.tables.gaussian import reference
+from pushforward.tables.choice import Choice, build
+from pushforward.tables.fitting import QUANTILES, drift, measure, read, train
 from pushforward.tables.partial.questions import PartialRows
-from pushforward.tables.rows import (
-    Rows,
-    counting,
-    mean_and_error,
-    refuse_constant,
-    scoring_noise,
-    share_above,
-    split,
-)
+from pushforward.tables.rows import Rows, share_above
 from pushforward.tables.schema.schema import Missing, Schema
 from pushforward.training import History
-from pushforward.training import fit as fit_flow
 
 if TYPE_CHECKING:
     import numpy
@@ -40,9 +30,6 @@ if TYPE_CHECKING:
     from pushforward.tables.scoring import Scorer
 
 __all__ = ["TableFlow"]
-
-_QUANTILES = 4001  # of the training rows' log-densities
-_SCORED = 100_000  # training rows that are scored for them, at most
 
 
 class TableFlow(PartialRows, Part):
@@ -99,7 +86,7 @@ class TableFlow(PartialRows, Part):
         self._schema: Schema | None = None
         self._history: History | None = None
         # log-densities of training rows, from the least likely to the likeliest
-        self._quantiles = torch.full((_QUANTILES,), math.nan, dtype=torch.float64)
+        self._quantiles = torch.full((QUANTILES,), math.nan, dtype=torch.float64)
         self._scores: Scorer | None = None
         self.choice: dict[str, Any] = {}
         self.report: dict[str, Any] = {}
@@ -137,6 +124,7 @@ class TableFlow(PartialRows, Part):
         columns: Sequence[str] | None = None,
         context: Sequence[str] = (),
         weights: str | None = None,
+        signed_weights: bool = False,
         missing: Missing = "refuse",
         types: Mapping[str, Any] | None = None,
         validation: float = 0.1,
@@ -151,6 +139,7 @@ class TableFlow(PartialRows, Part):
             columns: the columns to model; by default all that are neither context nor weights.
             context: columns that the density is conditioned on.
             weights: a column of row weights.
+            signed_weights: whether these may be negative.
             missing: ``refuse`` rows with missing or infinite values, ``drop`` them, or ``model``
                 that a value is missing.
             types: what columns are, where that is not what their values look like, such as
@@ -166,13 +155,9 @@ class TableFlow(PartialRows, Part):
         """
         from pushforward.data.readers import open_table
         from pushforward.tables.schema.inference import infer_schema
-        from pushforward.tables.schema.matrix import layouts, load_matrix, refuse_outside
+        from pushforward.tables.schema.matrix import layouts, refuse_outside
 
         began = time.perf_counter()
-        if not 0.0 < validation < 1.0:
-            raise ArgumentError(
-                f"TableFlow.fit: validation is {validation}, expected a share between 0 and 1."
-            )
         table = open_table(data)
         schema = infer_schema(
             table,
@@ -181,66 +166,75 @@ class TableFlow(PartialRows, Part):
             weights=weights,
             missing=missing,
             types=types,
+            signed=signed_weights,
             plain=isinstance(self._asked, Flow),
         )
-        layout = layouts(schema)
-        dtype = torch.float64 if options.get("precision") == "float64" else torch.float32
-        rows = counting(Rows(*load_matrix(table, schema, dtype=dtype)))
-        train, held = split(len(rows.x), validation, self._seed)
-        held_out, rows = rows.take(held), rows.take(train)
-        refuse_constant(rows.x[:, layout[0].head :], layout[0].names[layout[0].head :], table.title)
-        flow, choice = build(self._asked, self._settings, rows, layout, self._seed)
+        rows, held = read(table, schema, validation, self._seed, options)
+        flow, choice = build(self._asked, self._settings, rows, layouts(schema), self._seed)
         refuse_outside(table, schema, flow)
-        # rows a step and learning rate belong together: who gives one of them chooses both
-        options = {name: value for name, value in options.items() if value is not None}
-        if options.keys() & {"batch_size", "lr", "optimizer"}:
-            choice = replace(choice, training={})
+        options |= {"signed_weights": signed_weights, "progress": progress}
+        self._train(flow, choice, schema, rows, held, ready, options)
+        self._quantiles, self.report = measure(self._scorer(), rows, held, began)
+        return self
+
+    def update(
+        self,
+        data: Any,
+        *,
+        validation: float = 0.1,
+        progress: bool = True,
+        ready: Callable[[Schema, Mapping[str, Any], Flow], object] | None = None,
+        **options: Any,
+    ) -> TableFlow:
+        """Go on learning from new rows of the same columns, from what the model is now.
+
+        ``report["drift"]`` then says how far the new rows are from those of before.
+
+        Args:
+            data: the new rows; types, labels and ends stay what they are.
+            validation: share of the rows held out.
+            progress: whether to show progress.
+            ready: called with schema, choice and flow when training begins.
+            **options: further arguments of ``pf.fit``.
+
+        Raises:
+            DataError: the rows do not fit the model.
+            NotFittedError: it was not fitted before.
+        """
+        from pushforward.data.readers import open_table
+
+        began = time.perf_counter()
+        table = open_table(data)
+        rows, held = read(table, self.schema, validation, self._seed, options)
+        schema = replace(
+            self.schema, rows_read=table.rows, rows_dropped=table.rows - len(rows.x) - len(held.x)
+        )
+        moved = drift(self._scorer(), self._quantiles, self.report, held)
+        choice = Choice.from_dict(self.choice)
+        options |= {"signed_weights": schema.signed_weights, "progress": progress}
+        self._train(self.flow, choice, schema, rows, held, ready, options)
+        self._quantiles, self.report = measure(self._scorer(), rows, held, began)
+        self.report["drift"] = moved
+        return self
+
+    def _train(
+        self,
+        flow: Flow,
+        choice: Choice,
+        schema: Schema,
+        rows: Rows,
+        held: Rows,
+        ready: Callable[[Schema, Mapping[str, Any], Flow], object] | None,
+        options: Mapping[str, Any],
+    ) -> None:
+        given = {name: value for name, value in options.items() if value is not None}
         self.choice = choice.to_dict()
         if ready is not None:
             ready(schema, self.choice, flow)
-        self._history = fit_flow(
-            flow,
-            rows.x,
-            context=rows.context if flow.context else None,
-            weights=rows.weights,
-            validation=tuple(held_out if flow.context else held_out._replace(context=None)),
-            progress=progress,
-            seed=self._seed,
-            **{"objective": likelihood(choice, layout[0]), **choice.training, **options},
-        )
-        self._keep(flow, schema)
-        self._measure(rows, held_out, began)
-        return self
-
-    def _keep(self, flow: Flow, schema: Schema) -> None:
+        self._history = train(flow, choice, schema, rows, held, **{"seed": self._seed, **given})
         self._flow, self._schema, self._scores = flow, schema, None
         # From here on this table is described by the flow it has, no longer by how it was chosen.
         self._arguments["call"] = {"flow": flow, "seed": self._seed}
-
-    def _measure(self, train: Rows, held: Rows, began: float) -> None:
-        """Held-out figures beside those of a simple model, and the quantiles of training rows."""
-        scorer, noise = self._scorer(), scoring_noise()
-        log_p = scorer.log_prob(held.x, held.context, noise)
-        simple, simple_log_p = reference(scorer.features, train, held)
-        nats, error = mean_and_error(log_p, held.weights)
-        simple_nats, simple_error = mean_and_error(simple_log_p, held.weights)
-        rows = len(train.x)
-        some = train.take(some_of(rows, _SCORED))
-        of_training = scorer.log_prob(some.x, some.context, noise).sort().values
-        place = torch.linspace(0, len(of_training) - 1, _QUANTILES, dtype=torch.float64).round()
-        self._quantiles = of_training[place.long()]
-        self.report = {
-            "rows_read": self.schema.rows_read,
-            "rows_dropped": self.schema.rows_dropped,
-            "training_rows": rows,
-            "held_out_rows": len(held.x),
-            "nats": nats,
-            "nats_error": error,
-            "reference": simple,
-            "reference_nats": simple_nats,
-            "reference_nats_error": simple_error,
-            "seconds": time.perf_counter() - began,
-        }
 
     # ------------------------------------------------------------------ scores
 

@@ -58,6 +58,7 @@ def fit(
     *,
     context: Any = None,
     weights: Any = None,
+    signed_weights: bool = False,
     objective: Objective | None = None,
     validation: Any = 0.1,
     epochs: float | None = None,
@@ -94,6 +95,8 @@ def fit(
             ``(x, context)`` or ``(x, context, weights)``.
         context: rows ``(n, flow.context)`` for a conditional flow.
         weights: weight of each row, ``(n,)``, not negative; only their ratios matter.
+        signed_weights: whether weights may be negative, as those of simulated events that undo
+            others. Where more is undone than there is, nothing keeps the density from falling.
         objective: what is made small; by default ``MaximumLikelihood()``.
         validation: share of the rows, chosen at random with ``seed``; or a data set, a loader or
             a tuple ``(x, context, weights)``. 0: no validation, the last weights are kept.
@@ -154,7 +157,7 @@ def fit(
     if resume and checkpoint is None:
         raise ArgumentError("fit: resume=True needs checkpoint=, the folder of the run.")
     dtype = _settle_precision(flow, precision)
-    shape = RowShape(tuple(flow.event_shape), _context_width(flow), Support(flow))
+    shape = RowShape(tuple(flow.event_shape), _context_width(flow), Support(flow), signed_weights)
     given = look(data, context, weights, validation, shape, dtype)
     chosen = settle(request, given, math.prod(shape.event), learning_rate(flow))
     place = _choose_device(device, flow, given, chosen.batch_size)

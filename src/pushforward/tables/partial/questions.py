@@ -283,3 +283,20 @@ class PartialRows:
         numbers = self._numbers(data)
         self._filled(numbers, range(len(self.schema.names)))
         return calibration(self._scorer(), numbers)
+
+    def likeness(self, drawn: Any, data: Any) -> dict[str, Any]:
+        """How like drawn rows are to rows of a table, and whether they are copies of them.
+
+        Args:
+            drawn: rows, for instance of ``sample``.
+            data: rows to compare them with.
+
+        Returns:
+            what ``tables.likeness`` tells: differences of margins and correlations, and distances
+            to the nearest row.
+        """
+        from pushforward.tables.likeness import likeness
+
+        width = len(self.schema.features)
+        both = [self._numbers(rows)[:, :width] for rows in (drawn, data)]
+        return likeness(self.schema.columns[:width], *both)

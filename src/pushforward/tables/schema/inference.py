@@ -96,6 +96,7 @@ def infer_schema(
         columns=tuple(described),
         context=tuple(context),
         weights=weights,
+        signed_weights=signed,
         missing=missing,
         rows_read=survey.rows_read,
         rows_dropped=survey.rows_read - survey.rows_used,

@@ -116,7 +116,7 @@ def refuse_outside(table: TableSource, schema: Schema, flow: Flow) -> None:
         x = features.rows(torch.from_numpy(values[:, :width])).to(flow.device, flow.dtype)
         outside = domain.outside(x).cpu().numpy() & complete
         if weighted:
-            outside &= values[:, total] > 0.0
+            outside &= values[:, total] != 0.0
         if outside.any():
             row = int(outside.argmax())
             pairs = zip(schema.features[:_SHOWN], values[row], strict=False)

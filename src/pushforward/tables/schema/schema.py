@@ -27,6 +27,7 @@ class Schema:
         columns: the features, then the context columns.
         context: the names of the columns that the density is conditioned on.
         weights: the name of the column of row weights, or None.
+        signed_weights: whether these may be negative.
         missing: ``"refuse"``; ``"drop"`` where rows with missing or infinite values are left out;
             ``"model"`` where that a value is missing has a probability like any other.
         rows_read: rows of the table.
@@ -45,6 +46,7 @@ class Schema:
     columns: tuple[Column, ...]
     context: tuple[str, ...] = ()
     weights: str | None = None
+    signed_weights: bool = False
     missing: Missing = "refuse"
     rows_read: int = 0
     rows_dropped: int = 0

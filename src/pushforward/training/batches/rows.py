@@ -26,11 +26,13 @@ class RowShape(NamedTuple):
         event: shape of its x.
         context: width of its context; 0 for none, None where an embedding takes any.
         support: refuses rows that have no density, None where nobody does.
+        signed: whether weights of rows may be negative.
     """
 
     event: tuple[int, ...]
     context: int | None = 0
     support: Support | None = None
+    signed: bool = False
 
 
 _CHUNK = 2**22  # numbers looked at in one go: a check of finiteness must not double the memory
@@ -69,7 +71,9 @@ def table(
     _check_shapes(who, x, rows, shape)
     if len(x) == 0:
         raise DataError(f"{who} has no rows.")
-    whole = Batch(x, rows, None if weights is None else _weights(who, weights, len(x), dtype))
+    whole = Batch(
+        x, rows, None if weights is None else _weights(who, weights, len(x), dtype, shape.signed)
+    )
     if shape.support is not None:
         shape.support.refuse(who, whole)
     return whole
@@ -89,7 +93,8 @@ def by_weight(rows: Batch) -> Batch:
     if rows.weights is None:
         return rows
     plain = rows._replace(weights=None)
-    heights = rows.weights.double().cumsum(0)
+    # negative weights undo others, wherever those are; scales are those of the others
+    heights = rows.weights.double().clamp_min(0.0).cumsum(0)
     even = torch.arange(rows.rows, dtype=torch.float64, device=heights.device) + 0.5
     chosen = torch.searchsorted(heights, even * (heights[-1] / rows.rows), right=True)
     drawn = plain.each(lambda values: values[chosen.clamp_max(rows.rows - 1)])
@@ -244,17 +249,20 @@ def _chunks(rows: Tensor) -> Iterator[tuple[int, Tensor]]:
         yield start, rows[start : start + length]
 
 
-def _weights(who: str, weights: object, rows: int, dtype: torch.dtype) -> Tensor:
+def _weights(who: str, weights: object, rows: int, dtype: torch.dtype, signed: bool) -> Tensor:
     values = as_rows(f"{who} weights", weights, dtype)
     if values.shape == (rows, 1):
         values = values[:, 0]
     if values.shape != (rows,):
         raise ShapeError(f"{who} weights have shape {tuple(values.shape)}, expected ({rows},).")
-    if bool((values < 0).any()):
+    if not signed and bool((values < 0).any()):
         row = int(torch.nonzero(values < 0)[0])
         raise DataError(
-            f"{who} weights: row {row} is {values[row].item():g}; a weight must not be negative."
+            f"{who} weights: row {row} is {values[row].item():g}; a weight must not be negative "
+            f"without signed_weights=True."
         )
     if float(values.sum(dtype=torch.float64)) <= 0:
-        raise DataError(f"{who} weights are all zero: no row would count.")
+        negative = bool((values < 0).any())
+        why = "add up to no more than zero" if negative else "are all zero: no row would count"
+        raise DataError(f"{who} weights {why}.")
     return values

@@ -110,9 +110,9 @@ def look(
 
 def _counting(rows: Batch) -> Batch:
     """The rows that have a weight: others must not have a part in the scales a flow reads off."""
-    if rows.weights is None or bool((rows.weights > 0).all()):
+    if rows.weights is None or bool((rows.weights != 0).all()):
         return rows
-    counts = rows.weights > 0
+    counts = rows.weights != 0
     return rows.each(lambda values: values[counts])
 
 

@@ -63,7 +63,7 @@ class Support:
             return
         outside = self._outside(domain, rows.x)
         if rows.weights is not None:
-            outside &= rows.weights > 0.0
+            outside &= rows.weights != 0.0
         refuse_rows(who, domain, rows.x, outside, place)
 
     def _outside(self, domain: Domain, x: Tensor) -> Tensor:

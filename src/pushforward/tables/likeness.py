@@ -1,0 +1,121 @@
+"""Whether drawn rows are like those of a table: margins, correlations, and no copies of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from pushforward.tables.schema.column import Column
+
+__all__ = ["likeness"]
+
+_COMPARED = 2_000  # rows whose nearest neighbours are looked for
+_AMONG = 10_000  # rows these are looked for in
+
+
+def likeness(columns: Sequence[Column], drawn: Tensor, data: Tensor) -> dict[str, Any]:
+    """Compare drawn rows with rows of a table.
+
+    Args:
+        columns: of both.
+        drawn: numbers of the columns, ``(n, columns)``.
+        data: the same of the table.
+
+    Returns:
+        ``columns``: of each the largest difference of distribution functions (Kolmogorov), or half
+        the sum of the differences of shares (labels), and what chance alone would make of it;
+        ``correlations``: mean and largest difference, and where that is; ``distances``: medians of
+        the distance to the nearest of one half of the table's rows, of drawn rows and of the other
+        half's. Copies are nearer than rows of the table are to each other.
+    """
+    used = [i for i, column in enumerate(columns) if column.type != "constant"]
+    margins = {columns[i].name: _margin(columns[i], drawn[:, i], data[:, i]) for i in used}
+    names, numbers = _as_numbers(columns, used, data, data)
+    _, of_drawn = _as_numbers(columns, used, drawn, data)
+    return {
+        "rows": {"drawn": len(drawn), "data": len(data)},
+        "columns": margins,
+        "correlations": _correlations(names, of_drawn, numbers),
+        "distances": _distances(of_drawn, numbers),
+    }
+
+
+def _margin(column: Column, drawn: Tensor, data: Tensor) -> dict[str, Any]:
+    chance = math.sqrt(1.0 / len(drawn) + 1.0 / len(data))
+    if column.coded:
+        codes = torch.arange(len(column.labels), dtype=data.dtype)
+        shares = [(values[:, None] == codes).double().mean(0) for values in (drawn, data)]
+        apart = shares[0] - shares[1]
+        # what each share differs by on average where both come from one density
+        by_chance = 0.5 * chance * float((2.0 / math.pi * shares[1] * (1 - shares[1])).sqrt().sum())
+        return {"kind": "shares", "distance": float(0.5 * apart.abs().sum()), "chance": by_chance}
+    a, b = (values[~values.isnan()].sort().values for values in (drawn, data))
+    if not len(a) or not len(b):
+        return {"kind": "numbers", "distance": 1.0, "chance": 1.36 * chance}
+    places = torch.cat((a, b))
+    below = [torch.searchsorted(x, places, right=True) / len(x) for x in (a, b)]
+    distance = float((below[0] - below[1]).abs().max())
+    return {"kind": "numbers", "distance": distance, "chance": 1.36 * chance}
+
+
+def _as_numbers(
+    columns: Sequence[Column], used: Sequence[int], rows: Tensor, scale: Tensor
+) -> tuple[list[str], Tensor]:
+    """Columns as numbers of the same size: standardized, labels as ones and zeros.
+
+    Two labels that differ are as far apart as numbers two standard deviations apart.
+    """
+    names, parts = [], []
+    for i in used:
+        column = columns[i]
+        if column.coded:
+            codes = torch.arange(len(column.labels), dtype=rows.dtype)
+            names += [f"{column.name}={label}" for label in column.labels]
+            parts.append(math.sqrt(2.0) * (rows[:, i, None] == codes).to(rows))
+            continue
+        known = scale[:, i][~scale[:, i].isnan()]
+        spread = known.std().clamp_min(torch.finfo(rows.dtype).tiny)
+        names.append(column.name)
+        parts.append(((rows[:, i, None] - known.mean()) / spread).nan_to_num())
+    return names, torch.cat(parts, -1)
+
+
+def _correlations(names: Sequence[str], drawn: Tensor, data: Tensor) -> dict[str, Any]:
+    if len(names) < 2:
+        return {}
+    apart = (torch.corrcoef(drawn.T) - torch.corrcoef(data.T)).abs().nan_to_num()
+    pairs = torch.triu_indices(len(names), len(names), 1)
+    each = apart[pairs[0], pairs[1]]
+    most = int(each.argmax())
+    return {
+        "mean": float(each.mean()),
+        "largest": float(each[most]),
+        "between": [names[int(pairs[0][most])], names[int(pairs[1][most])]],
+    }
+
+
+def _distances(drawn: Tensor, data: Tensor) -> dict[str, float]:
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
+    half = len(data) // 2
+    known, others = data[order[:half][:_AMONG]], data[order[half:][:_COMPARED]]
+    return {
+        "drawn": float(_nearest(drawn[:_COMPARED], known).median()),
+        "data": float(_nearest(others, known).median()),
+        "copies": float((_nearest(drawn[:_COMPARED], data[:_AMONG]) == 0.0).double().mean()),
+        "repeats": float((_nearest(others, known) == 0.0).double().mean()),
+    }
+
+
+def _nearest(rows: Tensor, known: Tensor) -> Tensor:
+    """Distance of each row to the nearest of those known."""
+    # not by matrix products, whose rounding hides that two rows are equal
+    apart = [
+        torch.cdist(part, known, compute_mode="donot_use_mm_for_euclid_dist").amin(-1)
+        for part in torch.split(rows, 256)
+    ]
+    return torch.cat(apart)
