@@ -17,6 +17,7 @@ PACKAGES = (
     "numpy",
     "polars",
     "scikit-learn",
+    "pyod",
     "zuko",
     "nflows",
     "normflows",

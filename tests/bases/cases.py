@@ -185,6 +185,55 @@ class _Halves(D.Distribution):
         return z
 
 
+class _Beside(D.Distribution):
+    """Numbers side by side, each with a distribution of its own."""
+
+    arg_constraints: ClassVar[dict[str, object]] = {}
+
+    def __init__(self, *each: D.Distribution) -> None:
+        self.each = each
+        super().__init__(event_shape=torch.Size([len(each)]), validate_args=False)
+
+    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
+        pairs = zip(self.each, value.unbind(-1), strict=True)
+        return torch.stack([one.log_prob(number) for one, number in pairs]).sum(0)
+
+    def sample(self, sample_shape: tuple[int, ...] = ()) -> torch.Tensor:
+        return torch.stack([one.sample(sample_shape) for one in self.each], -1)
+
+
+def columns(n: int) -> bases.Base:
+    """A logistic number beside normal ones."""
+    logistic = bases.Logistic(1, 0.5, 0.7, learn=True)
+    return bases.Columns(logistic, _normal(n - 1)) if n > 1 else bases.Columns(logistic)
+
+
+def _normal(n: int) -> D.Distribution:
+    return _independent(D.Normal(_line(n, -1, 1), _line(n, 0.5, 2)))
+
+
+def _columns(n: int) -> D.Distribution:
+    number = lambda x: torch.tensor(x, dtype=torch.float64)
+    steps = [D.SigmoidTransform().inv, D.AffineTransform(number(0.5), number(0.7))]
+    logistic = D.TransformedDistribution(D.Uniform(number(0.0), number(1.0)), steps)
+    places, scales = _line(n - 1, -1, 1), _line(n - 1, 0.5, 2)
+    return _Beside(logistic, *map(D.Normal, places, scales))
+
+
+def mixed_columns(n: int) -> bases.Base:
+    """Numbers before data was seen: mixtures of logistic densities at normal quantiles."""
+    return bases.MixedColumns([{"value": "number"}] * n, components=3, hidden=(8,))
+
+
+def _mixed_columns(n: int) -> D.Distribution:
+    places = D.Normal(0.0, 1.0).icdf(torch.tensor([1 / 6, 1 / 2, 5 / 6]).double()).expand(n, 3)
+    flat = D.Uniform(torch.zeros(n, 3).double(), torch.ones(n, 3).double())
+    steps = [D.SigmoidTransform().inv, D.AffineTransform(places, torch.tensor(0.25).double())]
+    lumps = D.TransformedDistribution(flat, steps)
+    mixed = D.MixtureSameFamily(D.Categorical(torch.ones(n, 3).double()), lumps)
+    return _independent(mixed)
+
+
 CASES = [
     Case(
         "normal",
@@ -235,4 +284,6 @@ CASES = [
     Case("wrapped-full-covariance", _torch(_full), _full),
     Case("wrapped-mixture", _torch(_two_lumps), _two_lumps),
     Case("flow", _flow, _widened),
+    Case("columns", columns, _columns, reach=25.0),
+    Case("mixed-columns", mixed_columns, _mixed_columns, still=("network",)),
 ]

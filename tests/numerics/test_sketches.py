@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pushforward.errors import ArgumentError, ShapeError
-from pushforward.numerics.scatter import Dependence
+from pushforward.numerics.sketches.scatter import Dependence
 from pushforward.numerics.sketches import Frequent, Moments, Quantiles, Scatter
 
 KINDS = {

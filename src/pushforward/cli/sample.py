@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -74,7 +74,11 @@ def sample(
         needed = " ".join(f"--given {name}=VALUE" for name in lacking)
         raise usage_error(f"the density of this model is conditional: add {needed}.")
     frame = as_polars(table.sample(rows, given=values or None, seed=seed))
-    facts = {"out": None if out is None else str(out), "rows": rows, "columns": frame.columns}
+    facts: dict[str, Any] = {
+        "out": None if out is None else str(out),
+        "rows": rows,
+        "columns": frame.columns,
+    }
     facts |= {"seed": seed, "notes": table.notes}
     if out is None:
         sys.stdout.write(frame.write_csv())

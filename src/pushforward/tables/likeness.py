@@ -16,6 +16,7 @@ __all__ = ["likeness"]
 
 _COMPARED = 2_000  # rows whose nearest neighbours are looked for
 _AMONG = 10_000  # rows these are looked for in
+_TRIALS = 400
 
 
 def likeness(columns: Sequence[Column], drawn: Tensor, data: Tensor) -> dict[str, Any]:
@@ -50,10 +51,8 @@ def _margin(column: Column, drawn: Tensor, data: Tensor) -> dict[str, Any]:
     if column.coded:
         codes = torch.arange(len(column.labels), dtype=data.dtype)
         shares = [(values[:, None] == codes).double().mean(0) for values in (drawn, data)]
-        apart = shares[0] - shares[1]
-        # what each share differs by on average where both come from one density
-        by_chance = 0.5 * chance * float((2.0 / math.pi * shares[1] * (1 - shares[1])).sqrt().sum())
-        return {"kind": "shares", "distance": float(0.5 * apart.abs().sum()), "chance": by_chance}
+        apart = float(0.5 * (shares[0] - shares[1]).abs().sum())
+        return {"kind": "shares", "distance": apart, "chance": _by_chance(shares[1], drawn, data)}
     a, b = (values[~values.isnan()].sort().values for values in (drawn, data))
     if not len(a) or not len(b):
         return {"kind": "numbers", "distance": 1.0, "chance": 1.36 * chance}
@@ -61,6 +60,19 @@ def _margin(column: Column, drawn: Tensor, data: Tensor) -> dict[str, Any]:
     below = [torch.searchsorted(x, places, right=True) / len(x) for x in (a, b)]
     distance = float((below[0] - below[1]).abs().max())
     return {"kind": "numbers", "distance": distance, "chance": 1.36 * chance}
+
+
+def _by_chance(share: Tensor, *rows: Tensor) -> float:
+    """What 95 of 100 pairs of samples of such sizes stay below if both have the same shares."""
+    if not bool(share.sum() > 0):
+        return 1.0
+    generator = torch.Generator().manual_seed(0)
+    spread = [
+        torch.randn(_TRIALS, len(share), generator=generator, dtype=share.dtype)
+        * (share * (1.0 - share) / len(x)).sqrt()
+        for x in rows
+    ]
+    return float((0.5 * (spread[0] - spread[1]).abs().sum(-1)).quantile(0.95))
 
 
 def _as_numbers(
