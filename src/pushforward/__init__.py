@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pushforward import bases, flows, kernels, maps, networks, objectives, transforms
+    from pushforward.estimators import FlowDensity, FlowOutlierDetector
     from pushforward.flows import Flow
     from pushforward.flows.check import check
     from pushforward.flows.saving import load, save
@@ -22,6 +23,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Flow",
+    "FlowDensity",
+    "FlowOutlierDetector",
     "History",
     "Schema",
     "TableFlow",
@@ -30,6 +33,7 @@ __all__ = [
     "check",
     "data",
     "errors",
+    "estimators",
     "fit",
     "flows",
     "kernels",
@@ -46,6 +50,8 @@ __all__ = [
 
 _HOME = {
     "Flow": "pushforward.flows",
+    "FlowDensity": "pushforward.estimators",
+    "FlowOutlierDetector": "pushforward.estimators",
     "History": "pushforward.training",
     "Schema": "pushforward.tables",
     "TableFlow": "pushforward.tables",

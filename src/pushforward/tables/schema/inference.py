@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -91,7 +92,8 @@ def infer_schema(
         problems += _dependent(survey, described, len(features))
     if problems:
         raise DataError("\n".join(f"{what}: {problem}" for problem in problems))
-    _warn_constant(described, len(features), what)
+    _refuse_constant(described, len(features), what)
+    _warn_few(survey, len(features), what)
     return Schema(
         columns=tuple(described),
         context=tuple(context),
@@ -246,6 +248,8 @@ def _dependent(survey: Survey, columns: list[Column], features: int) -> list[str
     """Columns that others determine exactly: their density given those is infinite."""
     names = [column.name for column in columns]
     numbers = [i for i, column in enumerate(columns) if not column.labels]
+    if survey.scatter.count <= len(numbers):  # any so few rows depend
+        return []
     # Context first: a feature that it determines has no density, the other way round is no harm.
     # Then what has a probability, which is at most 1 whatever determines it.
     order = sorted(numbers, key=lambda i: (i < features, columns[i].type in _CONTINUOUS, i))
@@ -263,7 +267,17 @@ def _dependent(survey: Survey, columns: list[Column], features: int) -> list[str
     return found
 
 
-def _warn_constant(columns: list[Column], features: int, what: str) -> None:
+def _warn_few(survey: Survey, features: int, what: str) -> None:
+    if survey.rows_used <= features:
+        warnings.warn(
+            f"{what}: {_count(survey.rows_used)} of {features} columns, fewer than columns: rows "
+            f"do not tell how columns hang together; give more rows, or fewer columns.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _refuse_constant(columns: list[Column], features: int, what: str) -> None:
     if all(column.type == "constant" for column in columns[:features]):
         raise DataError(
             f"{what}: all columns have the same value in every row, expected at least one that "
