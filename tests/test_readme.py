@@ -72,13 +72,49 @@ def test_targets_of_make_exist():
         assert f"\n{target}:" in makefile
 
 
+def transcript(of):
+    """Commands of the console block that holds a text, and what the README says they print."""
+    block = next(b for b in re.findall(r"```console\n(.*?)```", TEXT, re.DOTALL) if of in b)
+    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        command, _, printed = part.partition("\n")
+        yield command, printed.strip()
+
+
+def same(printed, promised):
+    """Whether two texts say the same: words as they are, numbers to two in a hundred."""
+    words, wanted = (re.split(r"[\s,]+", text.strip()) for text in (printed, promised))
+    assert len(words) == len(wanted), printed
+    for word, want in zip(words, wanted, strict=True):
+        try:
+            assert float(word) == pytest.approx(float(want), rel=0.02, abs=0.02)
+        except ValueError:
+            assert word == want, printed
+
+
+def test_the_mixed_table_gives_what_is_printed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (make, _), (fit, table), *draws = transcript("households.csv")
+    exec(re.search(r'-c "(.*)"', make)[1], {})
+    with pytest.raises(SystemExit, match="0"):
+        main(fit.split()[1:])
+    printed = "\n".join(
+        line for line in capsys.readouterr().out.splitlines() if not line.startswith("step ")
+    )
+    # how long it took, and how large the file is, are other machines' business
+    same(printed.split("\nTrained in")[0], table.split("\nTrained in")[0])
+    assert len(draws) == 2
+    for command, drawn in draws:
+        with pytest.raises(SystemExit, match="0"):
+            main(command.split()[1:])
+        printed = capsys.readouterr()
+        same(printed.out + printed.err, drawn)
+
+
 def test_the_flow_of_the_transcript_is_the_one_that_is_chosen():
     from pushforward.tables.choice import choose
 
     rows = int(re.search(r"with \d+ bins for ([\d,]+) rows", TEXT)[1].replace(",", ""))
-    choice = choose(rows, 6)
+    angle = {"codes": 0, "value": "angle"}
+    choice = choose(rows, 4, mixed=[angle, angle])
     for reason in choice.reason:
         assert reason in " ".join(TEXT.split())
-    flow = pf.flows.nsf(6, **choice.arguments)
-    size = sum(p.numel() for p in flow.parameters() if p.requires_grad)
-    assert f"{size:,} parameters" in TEXT

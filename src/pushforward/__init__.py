@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pushforward import bases, flows, kernels, maps, networks, objectives, transforms
-    from pushforward.estimators import FlowDensity, FlowOutlierDetector
+    from pushforward.estimators import FlowDensity, FlowOutlierDetector, FlowRegressor
     from pushforward.flows import Flow
     from pushforward.flows.check import check
     from pushforward.flows.saving import load, save
@@ -25,6 +25,7 @@ __all__ = [
     "Flow",
     "FlowDensity",
     "FlowOutlierDetector",
+    "FlowRegressor",
     "History",
     "Schema",
     "TableFlow",
@@ -52,6 +53,7 @@ _HOME = {
     "Flow": "pushforward.flows",
     "FlowDensity": "pushforward.estimators",
     "FlowOutlierDetector": "pushforward.estimators",
+    "FlowRegressor": "pushforward.estimators",
     "History": "pushforward.training",
     "Schema": "pushforward.tables",
     "TableFlow": "pushforward.tables",

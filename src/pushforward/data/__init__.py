@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from pushforward.data.packaged_data import cms_dimuon, packaged_path
     from pushforward.data.readers import open_table
     from pushforward.data.table_source import Chunk, TableSource
-    from pushforward.data.toys import TOYS, toy
+    from pushforward.data.toys import TOYS, Households, toy
     from pushforward.data.writers import write_table
 
 __all__ = [
     "TOYS",
     "Chunk",
+    "Households",
     "TableSource",
     "cms_dimuon",
     "open_table",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Households": "toys",
     "TOYS": "toys",
     "Chunk": "table_source",
     "TableSource": "table_source",

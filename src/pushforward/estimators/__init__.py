@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pushforward.estimators.density import FlowDensity
     from pushforward.estimators.outliers import FlowOutlierDetector
+    from pushforward.estimators.regressor import FlowRegressor
 
-__all__ = ["FlowDensity", "FlowOutlierDetector"]
+__all__ = ["FlowDensity", "FlowOutlierDetector", "FlowRegressor"]
 
-_HOMES = {"FlowDensity": "density", "FlowOutlierDetector": "outliers"}
+_HOMES = {
+    "FlowDensity": "density",
+    "FlowOutlierDetector": "outliers",
+    "FlowRegressor": "regressor",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,5 +1,7 @@
 """Flows: densities made of a transform and a base, and the recipes that build them."""
 
+from pushforward.flows.conditional.chain import Chain
+from pushforward.flows.conditional.ensemble import Ensemble
 from pushforward.flows.flow import Estimate, Flow
 from pushforward.flows.recipes import (
     RECIPES,
@@ -31,6 +33,8 @@ from pushforward.flows.recipes import (
 
 __all__ = [
     "RECIPES",
+    "Chain",
+    "Ensemble",
     "Estimate",
     "Flow",
     "autoregressive",

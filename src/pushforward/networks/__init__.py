@@ -6,6 +6,8 @@ from pushforward.networks.masked_mlp import MaskedMLP
 from pushforward.networks.mixed_encoding import MixedEncoding
 from pushforward.networks.mlp import MLP
 from pushforward.networks.normalize import Normalize
+from pushforward.networks.ramps import Ramps
+from pushforward.networks.side_by_side import SideBySideMLP
 from pushforward.networks.time_mlp import TimeMLP
 
 __all__ = [
@@ -15,5 +17,7 @@ __all__ = [
     "MaskedMLP",
     "MixedEncoding",
     "Normalize",
+    "Ramps",
+    "SideBySideMLP",
     "TimeMLP",
 ]

@@ -23,7 +23,7 @@ __all__ = [
     "split",
 ]
 
-_FEWEST = 20  # rows with a weight
+_FEWEST = 2  # rows with a weight
 
 
 class Rows(NamedTuple):

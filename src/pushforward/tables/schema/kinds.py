@@ -43,7 +43,8 @@ def kind_of_numbers(column: Column, known: ColumnSurvey, said: Declared | None) 
     atoms = _atoms(column, known)
     column = replace(column, atoms=atoms)
     if said is None and column.type == "real" and _at_zero(column):
-        column = replace(column, type="positive", reason="zero in many rows, above it in others")
+        reason = "zero in many rows, above it in others"
+        column = replace(column, type="positive", ends=(0.0, None), offset=0.0, reason=reason)
     shown = [f"{value:g} in {share:.0%} of the rows (an atom)" for value, share in atoms[:3]]
     if column.offset and not atoms:
         shown.append(f"{column.offset:.17g} subtracted before rounding to float32")

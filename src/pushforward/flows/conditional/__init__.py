@@ -1,0 +1,1 @@
+"""Conditional densities of numbers: several flows of one number, averaged; and such in a chain."""
