@@ -107,7 +107,7 @@ def main() -> int:
     print_table(head, cells)
     half_a_million(record, options.passes)
     print(record.write())
-    return 0 if all(figure["kept"] is not False for figure in record._figures) else 1
+    return 0 if record.kept else 1
 
 
 if __name__ == "__main__":

@@ -76,6 +76,11 @@ class Record:
         )
         return kept
 
+    @property
+    def kept(self) -> bool:
+        """Whether every figure so far keeps its limit."""
+        return all(figure["kept"] is not False for figure in self._figures)
+
     def write(self) -> Path:
         """Write what there is so far; a long run writes often, so that nothing is lost."""
         self._folder.mkdir(parents=True, exist_ok=True)

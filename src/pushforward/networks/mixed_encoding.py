@@ -163,6 +163,10 @@ class MixedEncoding(Part, nn.Module):
         for k in range(len(self.lines)):
             some = numbers[there[:, k], k]
             if len(some):
+                if self.columns[self.lines[k]].value == "whole":  # quantiles lie within the cells
+                    draws = torch.Generator().manual_seed(0)
+                    even = torch.rand(len(some), generator=draws, dtype=torch.float64)
+                    some = some.double().cpu() + even - 0.5
                 knots = max(2, min(_KNOTS, len(some) // _ROWS_A_KNOT))
                 found = quantile_table(some[:, None], knots, _KNOTS)
                 for buffer, part in zip(self.table, found, strict=True):

@@ -128,9 +128,10 @@ class Ramps(Part, nn.Module):
             )
         for k, values in enumerate(self._present(x)):
             if len(values):
-                std = values.std(correction=0)
-                self.mean[k] = values.mean()
-                self.std[k] = torch.where(std > 0, std, 1.0)
+                # the deviation of equal numbers need not be zero, since their mean is rounded
+                varies = bool(values.amin() < values.amax())
+                self.mean[k] = values.mean() if varies else values[0]
+                self.std[k] = values.std(correction=0) if varies else 1.0
         if edges:
             self.starts.copy_(torch.cat([one[:-1] for one in edges]))
             self.widths.copy_(torch.cat([one.diff() for one in edges]))
@@ -149,11 +150,11 @@ class Ramps(Part, nn.Module):
 
         found = []
         for values in self._present(x):
-            edges = values.unique()
-            if len(edges) > _MOST:
+            ends = numpy.unique(values.numpy())
+            if len(ends) > _MOST:
                 level = numpy.linspace(0.0, 1.0, _MOST + 1)
-                edges = torch.from_numpy(numpy.unique(numpy.quantile(values.numpy(), level)))
-            found.append(edges if len(edges) > 2 else values.new_zeros(1))
+                ends = numpy.unique(numpy.quantile(values.numpy(), level))
+            found.append(torch.from_numpy(ends) if len(ends) > 2 else values.new_zeros(1))
         return found
 
     def _codes(self, x: Tensor) -> Tensor:

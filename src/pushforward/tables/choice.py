@@ -28,7 +28,11 @@ _BACKGROUND = 0.05  # share of the component that reaches between and beyond the
 _GROUPED = 1_500  # rows from which groups are looked for
 _COUNTED = 20_000  # rows that they are looked for in
 _SMALL = 500  # rows below which any flow is little better than a Gaussian
+_TINY = 150  # rows that a few large steps are enough for: half a second
 _FEW_COLUMNS = 3  # with so few networks are narrow, and steps cheap enough for more rows each
+_LARGE = 100_000  # rows from which the network of mixed columns is a full one
+_DECAY = 1.0  # of the weights, where mixed columns come first: their networks are wide
+_MANY = 1_000_000  # numbers of a table from which the flow beside mixed columns is a full one
 _FASTER = 4e-3  # learning rate for such steps
 
 
@@ -96,6 +100,10 @@ def choose(
         'nsf'
     """
     size = _size(rows, features + context)
+    training = _training(rows, features + context)
+    if mixed:
+        size = _beside_mixed(size, rows, features)
+        training = training if rows < _TINY else {"weight_decay": _DECAY}
     on = f" given {context} context columns" if context else ""
     reason = []
     if mixed:
@@ -132,9 +140,19 @@ def choose(
             f"{rows} rows are few for a density of {features + len(mixed)} columns: the flow is "
             f"kept small, and may be no better than a Gaussian; compare the two held-out figures."
         )
-    training = _training(rows, features + context)
     head = _head(rows) if mixed else {}
     return Choice("nsf", size, tuple(reason), smoothing, groups, training, warning, head)
+
+
+def _beside_mixed(size: dict[str, Any], rows: int, features: int) -> dict[str, Any]:
+    """Sizes for few numbers given mixed columns, which tell much of them already.
+
+    On 18 000 rows of three numbers given five mixed columns 6 layers of 128 hidden units lie
+    0.017 nats below the truth, 3 layers of 32 with 4 bins 0.011.
+    """
+    if rows * features >= _MANY:
+        return size
+    return {"layers": 3, "hidden": [min(32, size["hidden"][0])] * 2, "bins": 4, "affine": 2}
 
 
 def _kinds(mixed: Sequence[Mapping[str, Any]]) -> str:
@@ -150,9 +168,10 @@ def _head(rows: int) -> dict[str, Any]:
     if rows < _SMALL:
         width, components = 16, 3
     elif rows < _BLURRED:
-        width, components = 64, 5
-    dropout = 0.1 if rows < _BLURRED else 0.0
-    return {"hidden": [width, width], "components": components, "dropout": dropout}
+        width, components = 32, 5
+    elif rows < _LARGE:
+        width = 64
+    return {"hidden": [width, width], "components": components}
 
 
 def _smoothing(rows: int, columns: int, groups: int) -> tuple[float, float]:
@@ -192,8 +211,12 @@ def _size(rows: int, columns: int) -> dict[str, Any]:
 def _training(rows: int, columns: int) -> dict[str, Any]:
     """Twice the rows a step where steps are cheap, and larger steps, since their noise is less.
 
-    On three columns of 48 000 rows of a power meter that is worth 0.03 nats.
+    On three columns of 48 000 rows of a power meter that is worth 0.03 nats. A hundred rows are
+    learned by heart in hundreds of steps, and no worse described after 80 large ones with weights
+    that decay: five correlated normal columns -8.34 nats in place of -8.44, in half a second.
     """
+    if rows < _TINY:
+        return {"steps": 80, "lr": 1e-2, "weight_decay": _DECAY}
     if rows < _BLURRED or columns > _FEW_COLUMNS:
         return {}
     return {"batch_size": min(2 * default_batch_size(rows), 2048), "lr": _FASTER}

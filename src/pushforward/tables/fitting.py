@@ -80,7 +80,7 @@ def train(
         **options: arguments of ``pf.fit``; they come before what was chosen.
     """
     # rows a step and learning rate belong together: who gives one of them chooses both
-    if options.keys() & {"batch_size", "lr", "optimizer"}:
+    if options.keys() & {"batch_size", "lr", "weight_decay", "optimizer"}:
         choice = replace(choice, training={})
     if not flow.context:  # of context columns that are the same in all rows nothing is seen
         rows, held = rows._replace(context=None), held._replace(context=None)

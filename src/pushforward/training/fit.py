@@ -40,7 +40,7 @@ from pushforward.training.optimizer import (
 from pushforward.training.progress import choose_progress
 from pushforward.training.randomness import private_randomness
 from pushforward.training.settings import Request, Settings, settle
-from pushforward.training.watch import LossModule, refuse_no_figure
+from pushforward.training.watch import LossModule, compiled, refuse_no_figure
 
 if TYPE_CHECKING:
     from pushforward.flows.flow import Flow
@@ -65,6 +65,7 @@ def fit(
     steps: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
+    weight_decay: float | None = None,
     optimizer: OptimizerBuilder | None = None,
     patience: float | None = None,
     ema: float | None = None,
@@ -104,6 +105,8 @@ def fit(
         steps: steps, in the place of ``epochs``.
         batch_size: rows a step; by default chosen.
         lr: peak learning rate; by default 0.002, or what the flow's recipe says.
+        weight_decay: of AdamW, on matrices alone, by default 0.0001; as a share of the learning
+            rate a step. 1 keeps large networks of small tables from learning rows by heart.
         optimizer: a callable from parameters to an optimizer with its own learning rate, which
             warm-up and decay then scale; by default AdamW.
         patience: evaluations in a row without a better validation figure before the run stops;
@@ -145,6 +148,10 @@ def fit(
         >>> history.evaluations[-1].step
         20
     """
+    if weight_decay is not None and (optimizer is not None or not 0.0 <= weight_decay < math.inf):
+        raise ArgumentError(
+            f"fit: weight_decay is {weight_decay}, expected a number from 0 up, and no optimizer."
+        )
     request = Request(
         epochs=epochs,
         steps=steps,
@@ -167,7 +174,11 @@ def fit(
         if "training" not in flow.facts:  # a trained flow would be another one on new scales
             seen = by_weight(sources.sample)
             flow.fit(seen.x, seen.context)
-        settings = _settings(sources, chosen, place) | {"seed": seed, "precision": precision}
+        settings = _settings(sources, chosen, place) | {
+            "seed": seed,
+            "precision": precision,
+            "weight_decay": weight_decay,
+        }
         folder = None
         if checkpoint is not None:
             identity = settings | _identity(module, given, optimizer)
@@ -179,8 +190,8 @@ def fit(
             seed=seed,
             autocast=torch.bfloat16 if precision == "bfloat16" else None,
         )
-        with _compiling(module) if compile else nullcontext(module) as call:
-            loop = _build(module, call, sources, plan, chosen, optimizer, place)
+        with compiled(module) if compile else nullcontext(module) as call:
+            loop = _build(module, call, sources, plan, chosen, optimizer, weight_decay, place)
             loop.folder, loop.callbacks = folder, callbacks
             loop.history.settings = settings
             history = _run(loop, resume, progress)
@@ -206,17 +217,6 @@ def _threads(flow: Flow, batch_size: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@contextmanager
-def _compiling(module: LossModule) -> Iterator[Callable[..., Tensor]]:
-    from torch.distributions import Distribution
-
-    before: bool = Distribution._validate_args
-    try:
-        yield torch.compile(module)
-    finally:  # compiling switches these checks off, for the caller's distributions, too
-        Distribution.set_default_validate_args(before)
-
-
 def _build(
     module: LossModule,
     call: Callable[..., Tensor],
@@ -224,6 +224,7 @@ def _build(
     plan: Plan,
     chosen: Settings,
     builder: OptimizerBuilder | None,
+    weight_decay: float | None,
     device: torch.device,
 ) -> Loop:
     parameters = [p for p in module.parameters() if p.requires_grad]
@@ -231,12 +232,13 @@ def _build(
     if not parameters:
         history.stopped = "nothing to train"  # the loop evaluates, and takes no step
     trained = parameters or [nn.Parameter(torch.zeros((), device=device))]
+    made = build_optimizer(trained, builder, chosen.lr, weight_decay)
     return Loop(
         module=module,
         call=call,
         batches=sources.batches,
         validation=sources.validation,
-        optimizer=GuardedOptimizer(build_optimizer(trained, builder, chosen.lr), plan.steps),
+        optimizer=GuardedOptimizer(made, plan.steps),
         average=Average(parameters, chosen.ema),
         plan=plan,
         device=device,

@@ -53,18 +53,21 @@ class PromptAdamW(torch.optim.AdamW):
             return _plain(torch.optim.AdamW.step)(self, closure)
 
 
-def adamw(parameters: Sequence[nn.Parameter], lr: float) -> Optimizer:
+def adamw(
+    parameters: Sequence[nn.Parameter], lr: float, weight_decay: float = WEIGHT_DECAY
+) -> Optimizer:
     """AdamW with weight decay on matrices alone, fused into one kernel where PyTorch can.
 
     Args:
         parameters: what is trained.
         lr: learning rate at its peak.
+        weight_decay: of matrices.
     """
     matrices = [p for p in parameters if p.ndim >= 2]
     others = [p for p in parameters if p.ndim < 2]
     groups: list[dict[str, Any]] = [
         {"params": group, "weight_decay": decay}
-        for group, decay in ((matrices, WEIGHT_DECAY), (others, 0.0))
+        for group, decay in ((matrices, weight_decay), (others, 0.0))
         if group
     ]
     try:
@@ -74,7 +77,10 @@ def adamw(parameters: Sequence[nn.Parameter], lr: float) -> Optimizer:
 
 
 def build_optimizer(
-    parameters: Sequence[nn.Parameter], builder: OptimizerBuilder | None, lr: float
+    parameters: Sequence[nn.Parameter],
+    builder: OptimizerBuilder | None,
+    lr: float,
+    weight_decay: float | None = None,
 ) -> Optimizer:
     """Return the caller's optimizer, or AdamW.
 
@@ -82,13 +88,14 @@ def build_optimizer(
         parameters: what is trained.
         builder: a callable from parameters to an optimizer, or None.
         lr: peak learning rate of AdamW; not read if there is a builder.
+        weight_decay: of AdamW, None for the usual one; not read if there is a builder.
 
     Raises:
         InputTypeError: the builder is not a callable or does not return an optimizer.
         ArgumentError: the optimizer needs a closure.
     """
     if builder is None:
-        return adamw(parameters, lr)
+        return adamw(parameters, lr, WEIGHT_DECAY if weight_decay is None else weight_decay)
     what = "a callable from parameters to an optimizer"
     write = "write optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.01)"
     if isinstance(builder, Optimizer) or not callable(builder):

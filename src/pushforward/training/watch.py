@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Generator, Tensor, nn
@@ -13,7 +15,7 @@ from pushforward.training.batches import Batches, Key, Rows
 from pushforward.training.history import SkippedStep
 from pushforward.training.randomness import private_randomness
 
-__all__ = ["LossModule", "Watch", "find_source", "refuse_no_figure"]
+__all__ = ["LossModule", "Watch", "compiled", "find_source", "refuse_no_figure"]
 
 IN_A_ROW = 3  # skipped steps that end a run
 
@@ -234,3 +236,15 @@ def _where(values: Tensor) -> str:
     if values.ndim == 2 and rows:
         text += f", first in column {int(torch.nonzero(bad)[0, 1])}"
     return text
+
+
+@contextmanager
+def compiled(module: LossModule) -> Iterator[Callable[..., Tensor]]:
+    """A module run through ``torch.compile``, with the checks on that compiling switches off."""
+    from torch.distributions import Distribution
+
+    before: bool = Distribution._validate_args
+    try:
+        yield torch.compile(module)
+    finally:  # compiling switches these checks off, for the caller's distributions, too
+        Distribution.set_default_validate_args(before)

@@ -15,6 +15,7 @@ from pushforward.flows.conditional.ensemble import Ensemble
 from pushforward.numerics.tails.student_t_curves import student_t_log_density
 from pushforward.training.members.flat import Flat
 from pushforward.training.members.plan import Plan
+from pushforward.training.optimizer import PromptAdamW
 
 __all__ = ["MemberHistory", "fit_members"]
 
@@ -185,9 +186,7 @@ class _Run:
         self._decays = self.flat.columns("weights")
         whole = nn.Parameter(self.flat.values)  # shares the memory of the module's parameters
         whole.grad = self.flat.gradients
-        self.optimizer = torch.optim.AdamW(
-            [whole], lr=_LR, betas=_BETAS, weight_decay=0.0, fused=True
-        )
+        self.optimizer = PromptAdamW([whole], lr=_LR, betas=_BETAS, weight_decay=0.0, fused=True)
 
     def train(self) -> tuple[Tensor, Tensor]:
         """All steps; the best held-out figure of each member, and the step it was found at."""

@@ -39,9 +39,9 @@ class Flat:
             parameter.data = value
 
     def _split(self, matrix: Tensor) -> list[Tensor]:
-        pieces = matrix.split(self.sizes, 1)
+        pieces = torch.split(matrix, self.sizes, 1)
         return [
-            piece.unflatten(1, parameter.shape[1:])
+            piece.view(parameter.shape)
             for piece, parameter in zip(pieces, self.parameters, strict=True)
         ]
 
