@@ -19,7 +19,7 @@ def test_fit_says_what_it_read_chose_and_reached(typed, folder, here):
         "300 rows, 3 columns",
         "nsf layers=2 hidden=16",
         "held-out row",
-        "Gaussian, full covariance",
+        "columns independent of each other",
         "±",
         "Saved as table.safetensors",
         f"pushforward score table.safetensors {folder}/table.csv --out scored.csv",
@@ -104,6 +104,17 @@ def test_samples_given_a_context(typed, folder, here):
     words = ("sample", folder / "given.safetensors", "-n", 9, "--given", "c=2.5", "--out", "s.csv")
     assert "written to s.csv" in typed(*words).out
     assert pl.read_csv("s.csv").height == 9
+
+
+@pytest.mark.parametrize("model", ["model", "given"])
+def test_samples_given_a_column_that_is_no_context_are_weighted(typed, folder, here, model):
+    words = ("--given", "a=12", *(() if model == "model" else ("--given", "c=2")))
+    done = typed("sample", folder / f"{model}.safetensors", "-n", 40, *words, "--out", "s.csv")
+    assert done.status == 0, done.err
+    assert "given a: 40 rows out of" in " ".join(done.out.split())
+    drawn = pl.read_csv("s.csv")
+    assert drawn["a"].to_list() == [12.0] * 40
+    assert drawn["b"].n_unique() > 20
 
 
 def test_info_of_a_table(typed, folder):

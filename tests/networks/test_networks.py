@@ -12,10 +12,14 @@ from pushforward.networks import MLP, LipschitzMLP, MaskedMLP, Normalize, TimeML
 
 def test_every_public_network_is_tested_here():
     assert set(pushforward.networks.__all__) == {
+        "GroupedMLP",  # in test_grouped_mlp
         "LipschitzMLP",
         "MLP",
         "MaskedMLP",
+        "MixedEncoding",  # in test_mixed_encoding
         "Normalize",
+        "Ramps",  # in test_side_by_side
+        "SideBySideMLP",  # in test_side_by_side
         "TimeMLP",
     }
 

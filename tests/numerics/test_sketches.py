@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from pushforward.errors import ArgumentError, ShapeError
-from pushforward.numerics.sketches.scatter import Dependence
 from pushforward.numerics.sketches import Frequent, Moments, Quantiles, Scatter
+from pushforward.numerics.sketches.scatter import Dependence
 
 KINDS = {
     "normal": lambda g, n: torch.randn(n, 3, generator=g, dtype=torch.float64),

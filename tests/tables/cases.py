@@ -1,5 +1,7 @@
 """Tables and models that the tests of tables share."""
 
+import datetime
+
 import numpy as np
 import polars as pl
 
@@ -25,6 +27,48 @@ def quick(data, flow="realnvp", seed=0, settings=TINY, **options):
     table = pf.TableFlow(flow, settings=settings, seed=seed)
     length = {} if "epochs" in options else {"steps": 30}
     return table.fit(data, progress=False, **{**length, **options})
+
+
+def mixed(rows=400, seed=0):
+    """A table as people have them: text, counts, truth, dates, gaps, zeros, a constant."""
+    draw = np.random.default_rng(seed)
+    kind = draw.choice(3, rows, p=[0.5, 0.3, 0.2])
+    x = draw.normal(2.0 * kind, 1.0)
+    first = datetime.date(2024, 1, 1)
+    return pl.DataFrame(
+        {
+            "x": x,
+            "kind": [("red", "green", "blue")[i] for i in kind],
+            "count": draw.poisson(1.0 + kind),
+            "member": draw.random(rows) < 0.2 + 0.3 * kind,
+            "when": [first + datetime.timedelta(int(d)) for d in draw.integers(0, 90, rows)],
+            "income": np.exp(0.3 * x + draw.normal(0.0, 0.5, rows)),
+            "angle": draw.uniform(0.0, 360.0, rows),
+            "spent": np.where(draw.random(rows) < 0.4, 0.0, draw.gamma(2.0, 3.0, rows)).round(2),
+            "country": ["here"] * rows,
+            "height": pl.Series(draw.normal(170.0, 9.0, rows)).scatter(
+                np.flatnonzero(draw.random(rows) < 0.1), None
+            ),
+        }
+    )
+
+
+def small(rows=300, seed=0):
+    """Few enough values that all can be added up, and one number."""
+    draw = np.random.default_rng(seed)
+    kind = draw.choice(2, rows, p=[0.7, 0.3])
+    count = draw.binomial(3, 0.2 + 0.4 * kind)
+    return pl.DataFrame(
+        {
+            "x": draw.normal(count - 2.0 * kind, 0.7),
+            "kind": [("a", "b")[i] for i in kind],
+            "count": count,
+            "flag": draw.random(rows) < 0.2 + 0.2 * count,
+        }
+    )
+
+
+SMALL_TYPES = {"count": "integer:0,3"}
 
 
 def conditional_gaussian(train, held, weights):

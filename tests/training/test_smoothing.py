@@ -187,3 +187,49 @@ def test_it_says_what_it_is():
     assert repr(MaximumLikelihood(0.1)) == "MaximumLikelihood(smoothing=0.1)"
     assert repr(MaximumLikelihood(torch.tensor(0.5))) == "MaximumLikelihood(smoothing=0.5)"
     assert repr(MaximumLikelihood((0.1, 0.0))) == "MaximumLikelihood(smoothing=(0.1, 0.0))"
+
+
+class TestOnlyAndJitter:
+    """Noise for some of the numbers, and within the step that numbers are rounded to."""
+
+    def moved(self, x, training=True, seed=0, **options):
+        watcher = Watcher().train(training)
+        MaximumLikelihood(**options)(watcher, Batch(x), seeded(seed))
+        return watcher.seen - x
+
+    def test_noise_reaches_only_what_it_is_for(self):
+        x = correlated(500)
+        found = self.moved(x, smoothing=0.1, only=[0, 2])
+        assert not bool(found[:, 1].any())
+        assert bool((found[:, [0, 2]] != 0).all())
+        assert not bool(self.moved(x, smoothing=0.1, only=[]).any())
+        # of these it has the covariance
+        found = self.moved(correlated(60_000), smoothing=0.1, only=[0, 1])[:, :2]
+        want = 0.01 * correlated(60_000)[:, :2].T.cov()
+        scale = want.diagonal().sqrt()
+        error = (found.T.cov() - want) / scale.outer(scale)
+        assert float(error.abs().max()) < 3.0 * math.sqrt(2.0 / 256.0)
+
+    def test_jitter_fills_the_step_evenly(self):
+        x = correlated(20_000).round()
+        found = self.moved(x, jitter=[1.0, 0.0, 0.01])
+        assert not bool(found[:, 1].any())
+        for place, step in ((0, 1.0), (2, 0.01)):
+            assert float(found[:, place].abs().max()) <= 0.5 * step
+            assert float(found[:, place].std()) == pytest.approx(step / math.sqrt(12.0), rel=0.02)
+            assert float(found[:, place].mean()) == pytest.approx(0.0, abs=0.01 * step)
+
+    def test_validation_moves_nothing(self):
+        x = correlated(50)
+        assert not bool(self.moved(x, training=False, smoothing=0.1, jitter=[1.0] * 3).any())
+
+    def test_the_generator_decides(self):
+        x, options = correlated(50), {"smoothing": 0.1, "only": [1], "jitter": [1.0, 0.0, 0.0]}
+        assert torch.equal(self.moved(x, **options), self.moved(x, **options))
+        assert not torch.equal(self.moved(x, **options), self.moved(x, seed=1, **options))
+
+    def test_it_says_what_it_does(self):
+        assert repr(MaximumLikelihood()) == "MaximumLikelihood()"
+        said = repr(MaximumLikelihood(0.1, only=[0], jitter=[0.5, 0.0]))
+        assert said == "MaximumLikelihood(smoothing=0.1, only=[0], jitter=[0.5, 0.0])"
+        assert repr(MaximumLikelihood(jitter=[0.0, 0.0])) == "MaximumLikelihood()"

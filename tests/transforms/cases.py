@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pushforward import maps
 from pushforward import transforms as T
-from pushforward.networks import MLP
+from pushforward.networks import MLP, MixedEncoding
 from pushforward.spec import Part
 from pushforward.transforms.coupling import keeps
 
@@ -121,6 +121,19 @@ def _rotation(method: str) -> Callable[[int, int], T.Transform]:
     return lambda features, context: T.Orthogonal(
         features, method=method, context=context, hidden=HIDDEN
     )
+
+
+def _given(features: int, context: int) -> T.Transform:
+    """One more feature, which stays."""
+    inner = _autoregressive(_spline())(features, 1 + context)
+    return T.Given(1, inner, context=context)
+
+
+def _given_embedded(features: int, context: int) -> T.Transform:
+    """Two more features, which stay: a number and an angle."""
+    embed = MixedEncoding([{"value": "number"}, {"value": "angle"}])
+    inner = _autoregressive(maps.Affine())(features, embed.outputs + context)
+    return T.Given(2, inner, embed, context=context)
 
 
 def _low_rank(features: int, context: int) -> T.Transform:
@@ -454,6 +467,8 @@ CASES = [
     Case("residual-sylvester-householder", _sylvester("householder", less=1)),
     Case("residual-sylvester-triangular", _sylvester("triangular", less=1)),
     Case("residual-contractive", lambda n, c: T.Contractive(n, context=c, hidden=(16, 16))),
+    Case("given", _given, single=SPLINE),
+    Case("given-embedded", _given_embedded, double=1e-10),
     Case("compose", _several, single=DEEP, start=None),
     Case("compose-recompute", partial(_several, memory="recompute"), single=DEEP, start=None),
     Case("inverse-autoregressive", lambda n, c: T.Inverse(_autoregressive(maps.Affine())(n, c))),

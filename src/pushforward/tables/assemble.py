@@ -110,4 +110,5 @@ def started(features: Layout) -> Transform:
 
 def independent(features: Layout) -> bases.MixedColumns | None:
     """The mixed columns each for itself, to be fitted: what a model of them has to beat."""
-    return bases.MixedColumns(features.mixed, hidden=()) if features.mixed else None
+    with torch.random.fork_rng(devices=[]):  # of the weights, which begin at zero anyway
+        return bases.MixedColumns(features.mixed, hidden=()) if features.mixed else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -68,6 +68,17 @@ class Choice:
             for name, value in self.arguments.items()
         }
         return {**asdict(replace(self, arguments={})), "arguments": arguments}
+
+    def beside(self, given: Collection[str]) -> Choice:
+        """What is left of the choice beside arguments of ``pf.fit`` that somebody gave.
+
+        Rows a step, learning rate and decay belong together: who gives one of them chooses all.
+        """
+        if not {"batch_size", "lr", "weight_decay", "optimizer"}.isdisjoint(given):
+            return replace(self, training={})
+        if not {"steps", "epochs"}.isdisjoint(given):
+            return replace(self, training={k: v for k, v in self.training.items() if k != "steps"})
+        return self
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Choice:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -79,9 +78,6 @@ def train(
         held: held out.
         **options: arguments of ``pf.fit``; they come before what was chosen.
     """
-    # rows a step and learning rate belong together: who gives one of them chooses both
-    if options.keys() & {"batch_size", "lr", "weight_decay", "optimizer"}:
-        choice = replace(choice, training={})
     if not flow.context:  # of context columns that are the same in all rows nothing is seen
         rows, held = rows._replace(context=None), held._replace(context=None)
     return fit_flow(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import datetime
 import math
 from collections.abc import Mapping, Sequence
@@ -48,6 +49,12 @@ def sample(
     scorer, schema = completion.scorer, completion.scorer.schema
     given = {} if given is None else given
     named = list(given) if isinstance(given, Mapping) else list(schema.context)
+    for name in named:
+        if name not in schema.names:
+            raise ArgumentError(
+                f"TableFlow.sample: given names {name!r}, which is no column of the model."
+                f"{did_you_mean(str(name), schema.names)}"
+            )
     lacking = [name for name in schema.context if name not in named]
     if lacking:
         raise ArgumentError(
@@ -172,7 +179,7 @@ def _of_texts(column: Column, texts: polars.Series) -> polars.Series:
     if column.dtype.startswith("Categorical"):
         return texts.cast(polars.Categorical)
     if column.dtype.startswith("Enum"):
-        return texts.cast(polars.Enum(list(column.labels)))
+        return texts.cast(polars.Enum(ast.literal_eval(column.dtype.partition("=")[2][:-1])))
     return texts
 
 
@@ -221,6 +228,11 @@ def _as_lists(schema: Schema, given: Mapping[str, Any], names: Sequence[str]) ->
                 f"TableFlow.sample: given names {name!r}, which is no column that can be given."
                 f"{did_you_mean(str(name), names)}"
             )
+    lacking = [name for name in names if name not in given]
+    if lacking:
+        raise ArgumentError(
+            f"given: this model needs values of {', '.join(names)}; {lacking[0]!r} is lacking."
+        )
     lists = {name: _as_list(schema.column(name), given[name]) for name in names}
     rows = max(len(values) for values in lists.values())
     return frame_of_columns(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import operator
@@ -9,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -167,7 +168,7 @@ class TableFlow(PartialRows, Part):
             missing=missing,
             types=types,
             signed=signed_weights,
-            plain=isinstance(self._asked, Flow),
+            plain=_plain(self._asked),
         )
         rows, held = read(table, schema, validation, self._seed, options)
         flow, choice = build(self._asked, self._settings, rows, layouts(schema), self._seed)
@@ -228,6 +229,7 @@ class TableFlow(PartialRows, Part):
         options: Mapping[str, Any],
     ) -> None:
         given = {name: value for name, value in options.items() if value is not None}
+        choice = choice.beside(given)
         self.choice = choice.to_dict()
         if ready is not None:
             ready(schema, self.choice, flow)
@@ -381,3 +383,11 @@ class TableFlow(PartialRows, Part):
         from pushforward.flows.saving import save
 
         save(self, path)
+
+
+def _plain(asked: str | Flow) -> Literal["", "numbers", "all"]:
+    """Which columns a flow takes as numbers: one of one's own all, one of angles all numbers."""
+    if isinstance(asked, Flow):
+        return "all"
+    angles = asked != "auto" and "period" in inspect.signature(find(asked).build).parameters
+    return "numbers" if angles else ""

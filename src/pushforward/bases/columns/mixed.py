@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -183,6 +182,3 @@ class MixedColumns(Base):
         if not self.context:
             return None
         return admit_context(f"MixedColumns.{method}", "z", batch, context, self.context)
-
-
-LOG_2PI = math.log(2.0 * math.pi)

@@ -261,14 +261,17 @@ def conditional_draws(
         found = completion.complete(row, known, draws, context, generator)
         if found.exact:
             return found.rows[0, :n], ""
+        if not bool(found.log_weight.isfinite().any()):  # impossible, however many draws
+            worth = 0.0
+            break
         worth = float(effective(found.log_weight)[0])
         if worth >= min(n, 1000) or draws >= _MOST:
             break
         draws = min(4 * draws, _MOST)
     listed = ", ".join(known)
-    if not worth >= FEWEST_EFFECTIVE:
+    if worth < FEWEST_EFFECTIVE:
         raise DataError(
-            f"given {listed}: {draws:,} draws are worth {max(worth, 0.0):.1f} only, since such "
+            f"given {listed}: {draws:,} draws are worth {worth:.1f} only, since such "
             f"values are rare or the columns many; fit a model with these columns as context "
             f"(--context {','.join(known)}), which samples given them directly."
         )

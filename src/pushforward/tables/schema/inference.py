@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from pushforward.data.readers import open_table
 from pushforward.data.table_source import TableSource, did_you_mean
@@ -31,7 +32,7 @@ def infer_schema(
     missing: Missing = "refuse",
     types: Mapping[str, str | Declared] | None = None,
     signed: bool = False,
-    plain: bool = False,
+    plain: Literal["", "numbers", "all"] = "",
     what: str = "DATA",
 ) -> Schema:
     """Read a table and describe the columns a model of it would read.
@@ -47,7 +48,8 @@ def infer_schema(
             ``positive``, ``interval:0,100``, ``circular:360``, ``integer``, ``ordinal``,
             ``categorical``, ``boolean``, ``date``.
         signed: whether weights may be negative.
-        plain: whether every column is to be taken as real numbers, as a flow of one's own has it.
+        plain: ``numbers`` takes every column of numbers as real, without atoms, as a recipe for
+            angles wants it; ``all`` every column at all, as a flow of one's own does.
         what: what messages call the table.
 
     Raises:
@@ -70,7 +72,7 @@ def infer_schema(
     features = _choose(table, columns, context, weights, what)
     names = [*features, *context]
     said = {name: declared(name, text) for name, text in (types or {}).items()}
-    if plain:
+    if plain == "all":
         said = {name: Declared("real") for name in names} | said
     problems = [
         f"--type names {name!r}, which is no column that is used.{did_you_mean(name, names)}"
@@ -78,6 +80,8 @@ def infer_schema(
         if name not in names
     ]
     looked = look(table, names, said)
+    if plain:
+        said = {name: Declared("real") for name in names if name not in looked} | said
     problems += _unreadable(looked, features, columns is None)
     if problems:
         raise DataError("\n".join(f"{what}: {problem}" for problem in problems))
@@ -87,6 +91,8 @@ def infer_schema(
         survey.update(chunk, what)
     problems = [*survey.problems(), *_few_rows(survey, missing)]
     described = [] if problems else _described(survey, said)
+    if plain:  # an atom would be a code, which such a flow has no place for
+        described = [replace(c, atoms=(), treatment="") if c.atoms else c for c in described]
     problems += [problem for column in described for problem in _unusable(column)]
     if not problems:
         problems += _dependent(survey, described, len(features))

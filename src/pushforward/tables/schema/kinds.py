@@ -66,7 +66,7 @@ def _described(column: Column, known: ColumnSurvey) -> Column:
 
 def _offset(mean: float, std: float) -> float:
     """The mean, rounded to the power of ten above the std, where float32 needs it; else 0."""
-    if abs(mean) <= _RESOLVED * std or std == 0.0:
+    if not math.isfinite(std) or abs(mean) <= _RESOLVED * std or std == 0.0:
         return 0.0
     return float(round(mean, -math.ceil(math.log10(std))))
 

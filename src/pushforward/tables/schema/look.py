@@ -113,7 +113,7 @@ class Look:
         wants = None if self.said is None else self.said.type
         date = self.dates or (self.texts and self.formats)
         if wants is not None and wants not in CODED and not (wants == "date" and date):
-            first = next(iter(self.labels), "")
+            first = min(self.labels, default="")
             return f"is said to be {wants} and holds {'dates' if date else f'text ({first!r})'}"
         if date and wants in (None, "date"):
             return ""
@@ -166,7 +166,9 @@ def _not_plain(
         first = next(iter(part.read(list(names), 1)), None)
         for name in names if first is not None else ():
             kind = first[name].dtype  # type: ignore[index]
-            plain[name] = plain[name] and (kind.is_numeric() or str(kind) == "Null")
+            # true and false are numbers if somebody says that they are
+            known = kind.is_numeric() or str(kind) == "Null"
+            plain[name] = plain[name] and (known or (str(kind) == "Boolean" and name in said))
     for name in names:
         wants = said[name].type if name in said else None
         if not plain[name] or wants in CODED or wants == "date":

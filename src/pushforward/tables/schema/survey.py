@@ -72,7 +72,9 @@ def _decimals(values: NDArray[numpy.float64], known: int | None) -> int | None:
         return None
     for places in range(known, _DECIMALS + 1):
         scaled = values * 10.0**places
-        if bool((numpy.abs(scaled - numpy.round(scaled)) <= 1e-9 * numpy.abs(scaled) + 1e-9).all()):
+        if bool(
+            (numpy.abs(scaled - numpy.round(scaled)) <= 1e-15 * numpy.abs(scaled) + 1e-9).all()
+        ):
             return places
     return None
 
@@ -157,7 +159,7 @@ class Survey:
         """A sentence for each column with values that cannot be used, and for the weights."""
         empty = [c.name for c, one in zip(self.columns, self.each, strict=True) if not one.count]
         for name in empty if self.rows_read else []:
-            if self._missing[name].count == self.rows_read:
+            if name in self._missing and self._missing[name].count == self.rows_read:
                 yield f"column {name!r} has no value in any row; leave it out."
         kinds = [("infinite", self._infinite)] if self.missing != "drop" else []
         if self.missing == "refuse":
