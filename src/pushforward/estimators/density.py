@@ -14,7 +14,7 @@ from pushforward.estimators.table import TableEstimator, seed_of
 __all__ = ["FlowDensity"]
 
 
-class FlowDensity(DensityMixin, TableEstimator):
+class FlowDensity(DensityMixin, TableEstimator):  # type: ignore[misc]
     """Density of rows by a normalizing flow.
 
     Frames may hold categories, dates, whole numbers and gaps; arrays hold numbers.

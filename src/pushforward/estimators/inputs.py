@@ -1,4 +1,4 @@
-"""What an estimator reads off X to condition on: rows of numbers, by a schema where it needs one."""
+"""What an estimator reads off X, rows of numbers, by a schema if need be; and off y: targets."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import torch
 from sklearn.utils.validation import check_array
 from torch import Tensor
 
+from pushforward.arguments import did_you_mean
 from pushforward.errors import DataError
 
 if TYPE_CHECKING:
     from pushforward.tables.layout import Layout
     from pushforward.tables.schema.schema import Missing, Schema
 
-__all__ = ["Inputs"]
+__all__ = ["Inputs", "refuse_constant", "targets_of"]
 
 _ASIDE = "(in the place of the target)"  # a column that stands for what is conditioned
 
@@ -54,6 +55,12 @@ class Inputs:
         from pushforward.tables.schema.inference import infer_schema
 
         table = open_table(columns, what=f"{who}: X")
+        for name in types or {}:
+            if name not in table.names:
+                raise DataError(
+                    f"{who}: types names {name!r}, which is no column of X."
+                    f"{did_you_mean(name, table.names)}"
+                )
         frame = polars.concat([chunk.frame for chunk in table.chunks(list(table.names))])
         # X is conditioned on: its columns may depend on each other. What is conditioned is a number
         # that may depend on them exactly, too, so a column of two values takes its place here.
@@ -68,7 +75,13 @@ class Inputs:
         )
         own = [
             replace(
-                column, type="real", labels=(), shares=(), ends=(None, None), period=None, offset=0.0
+                column,
+                type="real",
+                labels=(),
+                shares=(),
+                ends=(None, None),
+                period=None,
+                offset=0.0,
             )
             if column.numeric and column.type != "constant" and column.name not in (types or {})
             else column
@@ -109,7 +122,7 @@ class Inputs:
             if isinstance(columns, Mapping):
                 return torch.from_numpy(numpy.stack(list(columns.values()), 1))
             array = check_array(columns, dtype=numpy.float64, ensure_all_finite="allow-nan")
-            return torch.from_numpy(array)
+            return torch.tensor(array)
         from pushforward.data.readers import open_table
         from pushforward.tables.schema.matching import match
         from pushforward.tables.schema.matrix import chunk_rows, refuse_values
@@ -131,3 +144,48 @@ class Inputs:
             rows[torch.from_numpy(~complete)] = torch.nan
             found.append(rows)
         return torch.cat(found)
+
+
+def targets_of(who: str, y: Any) -> tuple[Tensor, bool]:
+    """Targets in float64, ``(n, targets)``, and whether they came in without that axis.
+
+    Raises:
+        DataError: they hold what is no number.
+    """
+    try:
+        values = check_array(
+            y, ensure_2d=False, dtype=numpy.float64, input_name="y", ensure_all_finite=False
+        )
+    except ValueError as error:
+        if "convert" not in str(error):
+            raise
+        raise DataError(
+            f"{who}: y holds what is no number ({error}); classes are for FlowClassifier."
+        ) from error
+    flat = values.ndim == 1
+    values = values[:, None] if flat else values
+    bad = numpy.argwhere(~numpy.isfinite(values))
+    if len(bad):
+        row, place = bad[0]
+        where = f"row {row + 1}" + (f" of target {place + 1}" if values.shape[1] > 1 else "")
+        kind = "NaN" if numpy.isnan(values[row, place]) else "infinity"
+        raise DataError(
+            f"{who}: y contains {kind} in {where}, expected a number; take such rows out."
+        )
+    return torch.tensor(values), flat  # a copy: what came in may be read-only
+
+
+def refuse_constant(who: str, targets: Tensor) -> None:
+    """Refuse a target without a density.
+
+    Raises:
+        DataError: there is one.
+    """
+    same = targets.amin(0) == targets.amax(0)
+    if bool(same.any()):
+        place = int(same.nonzero()[0])
+        which = "y" if len(same) == 1 else f"target {place + 1} of y"
+        raise DataError(
+            f"{who}: {which} is {float(targets[0, place]):g} in all {len(targets)} "
+            f"rows, so that its density is infinite there; expected a target that varies."
+        )

@@ -9,12 +9,13 @@ from typing import Any
 import numpy
 import torch
 from sklearn.base import MultiOutputMixin, RegressorMixin
-from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from torch import Tensor
 
 from pushforward.errors import ArgumentError, DataError
-from pushforward.estimators.inputs import Inputs
+from pushforward.estimators.inputs import Inputs, refuse_constant, targets_of
 from pushforward.estimators.table import TableEstimator, seed_of
+from pushforward.numerics.rounding import rounding_step
 
 __all__ = ["FlowRegressor"]
 
@@ -25,7 +26,7 @@ _POINTS = 64  # in the place of targets before the one that is predicted
 Array = numpy.ndarray[Any, Any]
 
 
-class FlowRegressor(RegressorMixin, MultiOutputMixin, TableEstimator):
+class FlowRegressor(RegressorMixin, MultiOutputMixin, TableEstimator):  # type: ignore[misc]
     """The whole distribution of a target given X, by conditional normalizing flows.
 
     ``predict`` gives its mean or its median; its quantiles, intervals, samples and log-densities
@@ -110,17 +111,17 @@ class FlowRegressor(RegressorMixin, MultiOutputMixin, TableEstimator):
                 "FlowRegressor.fit: it requires y to be passed, but the target y is None."
             )
         columns = self._frame(X, reset=True)
-        targets, self._flat = _targets("fit", y)
+        targets, self._flat = targets_of("FlowRegressor.fit", y)
         if len(targets) < 2:
             raise DataError(
                 "FlowRegressor.fit: y has 1 sample, expected at least 2 rows; a density cannot be "
                 "learned from one."
             )
-        self.inputs_ = Inputs.learn("FlowRegressor.fit", columns, self.types, self.missing)  # type: ignore[arg-type]
+        self.inputs_ = Inputs.learn("FlowRegressor", columns, self.types, self.missing)  # type: ignore[arg-type]
         rows = self._rows(columns, targets, "fit")
         used, weights = _used(rows, sample_weight)
         rows, known = rows[used], targets[used]
-        _refuse_constant(known)
+        refuse_constant("FlowRegressor.fit", known)
         self._learn(rows, known, None if weights is None else weights[used])
         self.n_targets_ = known.shape[1]
         return self
@@ -140,6 +141,10 @@ class FlowRegressor(RegressorMixin, MultiOutputMixin, TableEstimator):
                 raise ArgumentError(
                     f"FlowRegressor: {name} is {value!r}, expected a whole number from 1 up."
                 )
+        if self.hidden is not None and not isinstance(self.hidden, list | tuple):
+            raise ArgumentError(
+                f"FlowRegressor: hidden is {self.hidden!r}, expected widths such as (64, 64)."
+            )
 
     def _learn(self, rows: Tensor, targets: Tensor, weights: Tensor | None) -> None:
         """An ensemble for each target; the seed decides all of it, and nothing else changes."""
@@ -169,7 +174,13 @@ class FlowRegressor(RegressorMixin, MultiOutputMixin, TableEstimator):
             y = targets[:, i]
             histories.append(
                 fit_members(
-                    ensemble, seen, y, chosen, weights=weights, jitter=_step(y), seed=seed + i
+                    ensemble,
+                    seen,
+                    y,
+                    chosen,
+                    weights=weights,
+                    jitter=rounding_step(y.numpy()),
+                    seed=seed + i,
                 )
             )
             ensembles.append(ensemble)
@@ -239,9 +250,7 @@ class FlowRegressor(RegressorMixin, MultiOutputMixin, TableEstimator):
         check_is_fitted(self, "model_")
 
         def of(rows: Tensor) -> Tensor:
-            densities = (
-                self.model_.marginal(i, rows, _POINTS) for i in range(self.model_.targets)
-            )
+            densities = (self.model_.marginal(i, rows, _POINTS) for i in range(self.model_.targets))
             return torch.stack([figure(density) for density in densities], -1)
 
         points = _POINTS if self.n_targets_ > 1 else 1
@@ -251,7 +260,7 @@ class FlowRegressor(RegressorMixin, MultiOutputMixin, TableEstimator):
         """Log-density of y given X, ``(n,)``: nats, in the unit of y; several targets jointly."""
         check_is_fitted(self, "model_")
         columns = self._frame(X, reset=False)
-        targets, _ = _targets("log_prob", y)
+        targets, _ = targets_of("FlowRegressor.log_prob", y)
         if targets.shape[1] != self.n_targets_:
             raise DataError(
                 f"FlowRegressor.log_prob: y has {targets.shape[1]} targets, expected "
@@ -304,7 +313,7 @@ class FlowRegressor(RegressorMixin, MultiOutputMixin, TableEstimator):
         whole = ~rows.isnan().any(1)
         found: Tensor | None = None
         with torch.no_grad():
-            for some in whole.nonzero()[:, 0].split(max(1, _NUMBERS // each)):
+            for some in torch.split(whole.nonzero()[:, 0], max(1, _NUMBERS // each)):
                 part = function(rows[some])
                 if found is None:
                     found = part.new_full((len(rows), *part.shape[1:]), torch.nan)
@@ -324,29 +333,6 @@ class FlowRegressor(RegressorMixin, MultiOutputMixin, TableEstimator):
         return tags
 
 
-def _targets(method: str, y: Any) -> tuple[Tensor, bool]:
-    """Targets in float64, ``(n, targets)``, and whether they came in without that axis.
-
-    Raises:
-        DataError: they hold what is no number.
-    """
-    values = check_array(
-        y, ensure_2d=False, dtype=numpy.float64, input_name="y", ensure_all_finite=False
-    )
-    flat = values.ndim == 1
-    values = values[:, None] if flat else values
-    bad = numpy.argwhere(~numpy.isfinite(values))
-    if len(bad):
-        row, place = bad[0]
-        where = f"row {row + 1}" + (f" of target {place + 1}" if values.shape[1] > 1 else "")
-        kind = "NaN" if numpy.isnan(values[row, place]) else "infinity"
-        raise DataError(
-            f"FlowRegressor.{method}: y contains {kind} in {where}, expected a number; take such "
-            f"rows out."
-        )
-    return torch.from_numpy(values), flat
-
-
 def _used(rows: Tensor, sample_weight: Any) -> tuple[Tensor, Tensor | None]:
     """Which rows count, and their weights.
 
@@ -358,7 +344,7 @@ def _used(rows: Tensor, sample_weight: Any) -> tuple[Tensor, Tensor | None]:
         checked = _check_sample_weight(
             sample_weight, rows.numpy(), dtype=numpy.float64, ensure_non_negative=True
         )
-        weights = torch.from_numpy(checked)
+        weights = torch.tensor(checked)
         used = used & (weights > 0.0)
     if int(used.sum()) < 2:
         raise DataError(
@@ -366,30 +352,3 @@ def _used(rows: Tensor, sample_weight: Any) -> tuple[Tensor, Tensor | None]:
             f"expected at least 2."
         )
     return used, weights
-
-
-def _refuse_constant(targets: Tensor) -> None:
-    """Refuse a target without a density.
-
-    Raises:
-        DataError: there is one.
-    """
-    same = targets.amin(0) == targets.amax(0)
-    if bool(same.any()):
-        place = int(same.nonzero()[0])
-        which = "y" if len(same) == 1 else f"target {place + 1} of y"
-        raise DataError(
-            f"FlowRegressor.fit: {which} is {float(targets[0, place]):g} in all {len(targets)} "
-            f"rows, so that its density is infinite there; expected a target that varies."
-        )
-
-
-def _step(y: Tensor) -> float:
-    """What a target was rounded to, where that is coarse; else 0."""
-    from pushforward.tables.schema.column import Column
-    from pushforward.tables.schema.kinds import kind_of_numbers
-    from pushforward.tables.schema.survey import ColumnSurvey
-
-    survey = ColumnSurvey()
-    survey.update(y.numpy())
-    return kind_of_numbers(Column("y", "Float64"), survey, None).step

@@ -26,7 +26,7 @@ __all__ = ["TableEstimator", "seed_of"]
 _WEIGHTS = "sample weight"  # of the column that carries them
 
 
-class TableEstimator(BaseEstimator):
+class TableEstimator(BaseEstimator):  # type: ignore[misc]
     """An estimator whose density is that of a table flow, ``table_`` once it is fitted.
 
     It goes into a pickle as a model file: tensors, and JSON that says what they are.
@@ -36,7 +36,7 @@ class TableEstimator(BaseEstimator):
     flow: Any
     settings: Mapping[str, Any] | None
     types: Mapping[str, Any] | None
-    missing: str
+    missing: Any
     options: Mapping[str, Any] | None
     random_state: Any
 

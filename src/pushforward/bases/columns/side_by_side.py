@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.bases.base import Base, sampled_shape
-from pushforward.bases.wrapped import as_base
-from pushforward.errors import ArgumentError, ContextError, ShapeError
+from pushforward.errors import ArgumentError, ContextError, InputTypeError, ShapeError
 from pushforward.transforms.base import weakest
 from pushforward.transforms.domains import Domain
 from pushforward.transforms.domains.together import side_by_side
@@ -21,7 +20,7 @@ class Columns(Base):
     """Independent densities side by side: each of its own features, from left to right.
 
     Args:
-        *bases: the densities, each of vectors: bases, distributions of PyTorch, flows.
+        *bases: the densities, each of vectors: bases or flows.
 
     Shapes:
         z: ``(*batch, sum of their features)``; context: ``(*batch, context)``, for those that read
@@ -47,8 +46,13 @@ class Columns(Base):
         super().__init__()
         if not bases:
             raise ArgumentError("Columns: got no density, expected at least one.")
-        made = [as_base(base) for base in bases]
+        made = list(bases)
         for base in made:
+            if not (isinstance(base, nn.Module) and hasattr(base, "log_prob")):
+                raise InputTypeError(
+                    f"Columns: got a {type(base).__name__}, expected bases or flows; write "
+                    f"bases.as_base(distribution) for one of torch.distributions."
+                )
             if len(base.event_shape) != 1:
                 raise ShapeError(
                     f"Columns: {type(base).__name__} is a density of shape "

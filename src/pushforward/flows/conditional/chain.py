@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +55,7 @@ class Chain(Part, nn.Module):
         self.targets = len(steps)
         if not steps:
             raise ArgumentError("Chain: got no steps, expected at least one.")
-        takes = [step.embed.features for step in steps]
+        takes = [int(step.embed.features) for step in steps]
         if takes != list(range(takes[0], takes[0] + len(takes))):
             raise ArgumentError(
                 f"Chain: the steps take {takes} inputs, expected each to take one more than the "
@@ -143,6 +144,7 @@ class Chain(Part, nn.Module):
 
 def _points(count: int, numbers: int) -> Tensor:
     """Evenly spread points in (0, 1), ``(count, numbers, 2)``: for the member and its latent."""
-    sobol = torch.quasirandom.SobolEngine(2 * numbers, scramble=True, seed=0)
-    drawn = sobol.draw(count, dtype=torch.float64).reshape(count, numbers, 2)
-    return drawn.clamp(_EDGE, 1.0 - _EDGE)
+    sobol: Any = torch.quasirandom.SobolEngine  # which says nothing of types
+    drawn = sobol(2 * numbers, scramble=True, seed=0).draw(count, dtype=torch.float64)
+    drawn = drawn.reshape(count, numbers, 2)
+    return torch.clamp(drawn, _EDGE, 1.0 - _EDGE)

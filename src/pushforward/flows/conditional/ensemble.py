@@ -63,6 +63,7 @@ class Ensemble(Part, nn.Module):
         torch.Size([3, 2])
     """
 
+    embed: Any
     center: Tensor
     scale: Tensor
     width: Tensor
@@ -85,8 +86,7 @@ class Ensemble(Part, nn.Module):
             )
         self.members, self.embed = members, embed
         self.map = RationalQuadratic(bins=bins, box=box).bind(1)
-        inputs: Any = embed.outputs
-        self.network = SideBySideMLP(members, inputs, 2 + self.map.raw_width, hidden)
+        self.network = SideBySideMLP(members, self.embed.outputs, 2 + self.map.raw_width, hidden)
         self.raw_df = nn.Parameter(torch.full((members, 1), math.log(_DF)))
         for name, value in (("center", 0.0), ("scale", 1.0), ("width", 1.0)):
             self.register_buffer(name, torch.tensor(value))

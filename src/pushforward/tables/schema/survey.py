@@ -68,10 +68,12 @@ class ColumnSurvey:
 
 def _decimals(values: NDArray[numpy.float64], known: int | None) -> int | None:
     """How many decimal places numbers have that need at least so many; None for more than six."""
-    if known is None:
-        return None
+    if known is None or not values.any():
+        return known
     for places in range(known, _DECIMALS + 1):
         scaled = values * 10.0**places
+        if not numpy.abs(scaled).max() >= 0.5:  # all would be zero, whatever they are
+            continue
         if bool(
             (numpy.abs(scaled - numpy.round(scaled)) <= 1e-15 * numpy.abs(scaled) + 1e-9).all()
         ):

@@ -20,6 +20,7 @@ from pushforward.training.optimizer import PromptAdamW
 __all__ = ["MemberHistory", "fit_members"]
 
 _TENTHS = 10  # every member holds out another one
+_MOST_HELD = 5000  # rows that a member holds out: more would not tell more
 _LR = 3e-3
 _CLIP = 5.0  # norm of a member's gradient
 _LOOKS = 40  # at the rows held out, in a run
@@ -58,7 +59,7 @@ class _Rows:
         n = len(u)
         self.inputs, self.u, self.weights, self.chance = inputs, u, weights, chance
         order = torch.randperm(n, generator=chance)
-        size = max(1, n // max(_TENTHS, members))
+        size = max(1, min(n // max(_TENTHS, members), _MOST_HELD))
         parts = [k % (n // size) for k in range(members)]  # fewer rows than members: some share
         self.held = torch.stack([order[k * size : (k + 1) * size] for k in parts])
         self.own = torch.stack(
@@ -144,8 +145,9 @@ def _place(ensemble: Ensemble, y: Tensor, weights: Tensor | None) -> None:
         raise DataError(f"fit_members: y has {len(y)} rows, expected at least 2.")
     shares = torch.ones_like(y) if weights is None else weights
     center = (shares * y).mean()
-    scale = (shares * (y - center).square()).mean().sqrt()
-    if bool(y.amin() == y.amax()) or not bool(scale > 0):
+    farthest = (y - center).abs().amax()  # whose square may be no number that there is
+    scale = farthest * (shares * ((y - center) / farthest).square()).mean().sqrt()
+    if bool(y.amin() == y.amax()):
         raise DataError(
             f"fit_members: y is {float(y[0]):g} in all {len(y)} rows, so that its density is "
             f"infinite there; expected values that differ."
