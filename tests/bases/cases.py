@@ -205,7 +205,8 @@ class _Beside(D.Distribution):
 def columns(n: int) -> bases.Base:
     """A logistic number beside normal ones."""
     logistic = bases.Logistic(1, 0.5, 0.7, learn=True)
-    return bases.Columns(logistic, bases.as_base(_normal(n - 1))) if n > 1 else bases.Columns(logistic)
+    others = [bases.as_base(_normal(n - 1))] if n > 1 else []
+    return bases.Columns(logistic, *others)
 
 
 def _normal(n: int) -> D.Distribution:

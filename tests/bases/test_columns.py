@@ -9,7 +9,7 @@ from torch.testing import assert_close
 import pushforward as pf
 from pushforward import bases
 from pushforward import transforms as T
-from pushforward.errors import ArgumentError, ContextError, ShapeError
+from pushforward.errors import ArgumentError, ContextError, InputTypeError, ShapeError
 
 
 def given(features=2, context=3):
@@ -78,6 +78,8 @@ def test_densities_that_do_not_go_together_are_refused():
         bases.Columns(given(context=2), given(context=3))
     picture = torch.distributions.Normal(torch.zeros(2, 3), 1.0)
     with pytest.raises(ShapeError, match=r"a density of shape \(2, 3\), expected one of vectors"):
+        bases.Columns(bases.as_base(picture))
+    with pytest.raises(InputTypeError, match="expected bases or flows"):
         bases.Columns(picture)
 
 

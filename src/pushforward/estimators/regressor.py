@@ -117,7 +117,7 @@ class FlowRegressor(RegressorMixin, MultiOutputMixin, TableEstimator):  # type: 
                 "FlowRegressor.fit: y has 1 sample, expected at least 2 rows; a density cannot be "
                 "learned from one."
             )
-        self.inputs_ = Inputs.learn("FlowRegressor", columns, self.types, self.missing)  # type: ignore[arg-type]
+        self.inputs_ = Inputs.learn("FlowRegressor", columns, self.types, self.missing)
         rows = self._rows(columns, targets, "fit")
         used, weights = _used(rows, sample_weight)
         rows, known = rows[used], targets[used]

@@ -1,5 +1,6 @@
 """Flows: densities made of a transform and a base, and the recipes that build them."""
 
+from pushforward.flows.blurred import Blurred, BlurredColumns
 from pushforward.flows.conditional.chain import Chain
 from pushforward.flows.conditional.ensemble import Ensemble
 from pushforward.flows.flow import Estimate, Flow
@@ -33,6 +34,8 @@ from pushforward.flows.recipes import (
 
 __all__ = [
     "RECIPES",
+    "Blurred",
+    "BlurredColumns",
     "Chain",
     "Ensemble",
     "Estimate",

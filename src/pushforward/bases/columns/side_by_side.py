@@ -46,17 +46,18 @@ class Columns(Base):
         super().__init__()
         if not bases:
             raise ArgumentError("Columns: got no density, expected at least one.")
-        made = list(bases)
+        made: list[Any] = list(bases)
         for base in made:
             if not (isinstance(base, nn.Module) and hasattr(base, "log_prob")):
                 raise InputTypeError(
                     f"Columns: got a {type(base).__name__}, expected bases or flows; write "
                     f"bases.as_base(distribution) for one of torch.distributions."
                 )
-            if len(base.event_shape) != 1:
+            shape: Any = base.event_shape
+            if len(shape) != 1:
                 raise ShapeError(
-                    f"Columns: {type(base).__name__} is a density of shape "
-                    f"{tuple(base.event_shape)}, expected one of vectors."
+                    f"Columns: {type(base).__name__} is a density of shape {tuple(shape)}, "
+                    f"expected one of vectors."
                 )
         widths = sorted({base.context for base in made} - {0})
         if len(widths) > 1:
