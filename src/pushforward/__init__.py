@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pushforward import bases, flows, kernels, maps, networks, objectives, transforms
-    from pushforward.estimators import FlowDensity, FlowOutlierDetector, FlowRegressor
+    from pushforward.estimators import (
+        FlowClassifier,
+        FlowClusterer,
+        FlowDensity,
+        FlowOutlierDetector,
+        FlowRegressor,
+    )
     from pushforward.flows import Flow
     from pushforward.flows.check import check
     from pushforward.flows.saving import load, save
@@ -23,6 +29,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Flow",
+    "FlowClassifier",
+    "FlowClusterer",
     "FlowDensity",
     "FlowOutlierDetector",
     "FlowRegressor",
@@ -51,6 +59,8 @@ __all__ = [
 
 _HOME = {
     "Flow": "pushforward.flows",
+    "FlowClassifier": "pushforward.estimators",
+    "FlowClusterer": "pushforward.estimators",
     "FlowDensity": "pushforward.estimators",
     "FlowOutlierDetector": "pushforward.estimators",
     "FlowRegressor": "pushforward.estimators",

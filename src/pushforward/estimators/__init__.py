@@ -9,13 +9,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pushforward.estimators.classifier import FlowClassifier
+    from pushforward.estimators.clusterer import FlowClusterer
     from pushforward.estimators.density import FlowDensity
     from pushforward.estimators.outliers import FlowOutlierDetector
     from pushforward.estimators.regressor import FlowRegressor
 
-__all__ = ["FlowDensity", "FlowOutlierDetector", "FlowRegressor"]
+__all__ = [
+    "FlowClassifier",
+    "FlowClusterer",
+    "FlowDensity",
+    "FlowOutlierDetector",
+    "FlowRegressor",
+]
 
 _HOMES = {
+    "FlowClassifier": "classifier",
+    "FlowClusterer": "clusterer",
     "FlowDensity": "density",
     "FlowOutlierDetector": "outliers",
     "FlowRegressor": "regressor",
