@@ -113,7 +113,7 @@ def test_the_mixed_table_gives_what_is_printed(tmp_path, monkeypatch, capsys):
 def test_the_flow_of_the_transcript_is_the_one_that_is_chosen():
     from pushforward.tables.choice import choose
 
-    rows = int(re.search(r"with \d+ bins for ([\d,]+) rows", TEXT)[1].replace(",", ""))
+    rows = int(re.findall(r"with \d+ bins for ([\d,]+) rows", TEXT)[-1].replace(",", ""))
     angle = {"codes": 0, "value": "angle"}
     choice = choose(rows, 4, mixed=[angle, angle])
     for reason in choice.reason:
