@@ -59,10 +59,6 @@ def infer_schema(
 
     Example:
         >>> table = {"a": [0.5 * i for i in range(30)], "b": ["x", "y", "z"] * 10}
-        >>> schema = infer_schema(table, types={"a": "positive"})
-        Traceback (most recent call last):
-        ...
-        pushforward.errors.DataError: DATA: column 'a' is said to be positive and ...
         >>> [(column.name, column.type) for column in infer_schema(table).columns]
         [('a', 'real'), ('b', 'categorical')]
     """
