@@ -47,8 +47,9 @@ class GaussianReference:
 def reference(features: Layout, train: Rows, held: Rows) -> tuple[str, Tensor]:
     """What the simplest model of the same columns gives held-out rows, and what it is.
 
-    Where all columns are plain numbers it is a Gaussian with full covariance. Mixed columns are
-    independent of each other and of these, each with its frequencies and quantiles.
+    Where all columns are plain numbers it is a Gaussian with full covariance, of their logarithms
+    or logits where they have ends (and then without their context). Mixed columns are independent
+    of each other and of these, each with its frequencies and quantiles.
     """
     if not features.mixed and all(features.columns[i].type == "real" for i in features.plain):
         found = GaussianReference(*train).log_prob(held.x, held.context)
@@ -65,7 +66,9 @@ def reference(features: Layout, train: Rows, held: Rows) -> tuple[str, Tensor]:
         z, _ = start(train.x[:, plain].double())
         of_held, logdet = start(held.x[:, plain].double())
         log_p = log_p + GaussianReference(z, None, train.weights).log_prob(of_held) + logdet
-    return "columns independent of each other", log_p
+    if features.mixed:
+        return "columns independent of each other", log_p
+    return "Gaussian, transformed columns", log_p
 
 
 _Moments = tuple[Tensor, Tensor]
