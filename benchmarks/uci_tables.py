@@ -159,7 +159,7 @@ def _ours(
         "steps": flow.history.evaluations[-1].step,
         "stopped": flow.history.stopped,
         "validation_nats": flow.report["nats"],
-        "gaussian_validation_nats": flow.report["gaussian_nats"],
+        "reference_validation_nats": flow.report["reference_nats"],
     }
     return Fitted(log_prob, sum(p.numel() for p in flow.flow.parameters()), seconds, facts)
 
