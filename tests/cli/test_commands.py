@@ -19,7 +19,7 @@ def test_fit_says_what_it_read_chose_and_reached(typed, folder, here):
         "300 rows, 3 columns",
         "nsf layers=2 hidden=16",
         "held-out row",
-        "columns independent of each other",
+        "Gaussian, transformed columns",
         "±",
         "Saved as table.safetensors",
         f"pushforward score table.safetensors {folder}/table.csv --out scored.csv",
