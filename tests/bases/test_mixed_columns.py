@@ -355,3 +355,21 @@ def test_saving_keeps_the_density_and_the_draws(tmp_path):
 def test_columns_that_cannot_be_are_refused(columns, options, says):
     with pytest.raises(ArgumentError, match=says):
         bases.MixedColumns(columns, **options)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rows_of_codes_that_repeat_get_what_each_gets_alone(dtype):
+    base = bases.MixedColumns([{"codes": 3}, {"codes": 2}, {"codes": 4}], hidden=(16,))
+    scatter(base, 0.5)
+    base = base.to(dtype)
+    z = torch.stack([torch.randint(k, (2000,), generator=seeded(k)) for k in (3, 2, 4)], -1)
+    z = z.to(dtype)
+    with torch.no_grad():
+        together = base.log_probs(z)
+        alone = torch.cat([base.log_probs(row) for row in z.split(100)])
+    tolerance = 1e-5 if dtype is torch.float32 else 1e-12
+    assert_close(together, alone, atol=tolerance, rtol=0.0)
+    z[7, 1] = 2.0  # no such code
+    with torch.no_grad():
+        assert base.log_prob(z)[7] == -math.inf
+    assert base.log_prob(z.clone().requires_grad_()).requires_grad

@@ -13,6 +13,7 @@ from pushforward.bases.columns.parts import Angles, Codes, Lines
 from pushforward.networks.grouped_mlp import GroupedMLP
 from pushforward.networks.mixed_encoding import MixedEncoding
 from pushforward.numerics.conditioning import reach
+from pushforward.numerics.repeats import distinct_rows
 from pushforward.transforms.base import admit_context
 
 __all__ = ["MixedColumns"]
@@ -90,6 +91,7 @@ class MixedColumns(Base):
             self.encoding.groups, groups, context, hidden, activation, dropout
         )
         self._before = [sum(c.width for c in made[:i]) for i in range(len(made) + 1)]
+        self._may_repeat = all(column.value == "" for column in made)
 
     def _all(self) -> list[Any]:
         return list(self.parts)
@@ -115,6 +117,13 @@ class MixedColumns(Base):
     def log_probs(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Of each column given those before it, ``(*batch, columns)``, nats."""
         context = self._admitted("log_prob", tuple(z.shape[:-1]), context)
+        if self._may_repeat and context is None and z.ndim == 2 and not _followed():
+            found = distinct_rows(z, [column.codes for column in self.encoding.columns])
+            if found is not None:
+                return self._each(found[0], None)[found[1]]
+        return self._each(z, context)
+
+    def _each(self, z: Tensor, context: Tensor | None) -> Tensor:
         raw = self._raw(z, context)
         total = z.new_zeros((*z.shape[:-1], len(self.encoding.columns)))
         for part in self._all():
@@ -182,3 +191,12 @@ class MixedColumns(Base):
         if not self.context:
             return None
         return admit_context(f"MixedColumns.{method}", "z", batch, context, self.context)
+
+
+def _followed() -> bool:
+    """Whether something looks at what is computed, for which all rows are alike."""
+    return (
+        torch.is_grad_enabled()
+        or torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+    )

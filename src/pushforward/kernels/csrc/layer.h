@@ -12,6 +12,8 @@ typedef struct {
   int64_t saved_step;                 /* numbers that forward saves of a block */
   int64_t gradient_step;              /* numbers of all weights' gradients of a thread */
   REAL *gradients;                    /* those of all threads */
+  REAL *reached;                      /* what layers of the same context are shown of it, or 0, */
+  int fills;                          /* and whether this one is the first and writes it */
   int failed;
 } FN(job);
 
@@ -27,6 +29,7 @@ static int64_t FN(gradients_of)(const linear_t *linear) {
 
 static void FN(measure)(const layer_t *l, FN(job) *job) {
   job->layer = l;
+  job->reached = 0;
   job->failed = 0;
   if (l->kind != NETWORK) {
     job->gradient_step = FN(is_constant)(l) ? 0 : FN(triangles_step)(l);
@@ -64,24 +67,35 @@ static ALWAYS void FN(column)(const REAL *from, int64_t stride, int64_t count, R
 static int64_t FN(features_at)(const layer_t *l) { return l->context_first ? l->context : 0; }
 static int64_t FN(context_at)(const layer_t *l) { return l->context_first ? 0 : l->seen; }
 
-static void FN(read_context)(const layer_t *l, int64_t block, int64_t count, REAL *in) {
-  if (l->context == 0) return;
+/* Layers in a row are often given one context: the first of them leaves what they are all shown. */
+static void FN(read_context)(const FN(job) *job, int64_t block, int64_t count, REAL *in) {
+  const layer_t *l = job->layer;
+  int64_t size = l->context * BLOCK;
+  if (size == 0) return;
+  REAL *shown = in + FN(context_at)(l) * BLOCK;
+  REAL *shared = job->reached ? job->reached + block * size : 0;
+  if (shared && !job->fills) {
+    memcpy(shown, shared, (size_t)size * sizeof(REAL));
+    return;
+  }
   const REAL *from = (const REAL *)l->context_values + block * BLOCK * l->context_row;
   for (int64_t j = 0; j < l->context; j++) {
-    REAL *to = in + (FN(context_at)(l) + j) * BLOCK;
+    REAL *to = shown + j * BLOCK;
     FN(column)(from + j, l->context_row, count, to);
     EACH_ROW to[v] = FN(reach)(to[v]);
   }
+  if (shared) memcpy(shared, shown, (size_t)size * sizeof(REAL));
 }
 
-static void FN(read_inputs)(const layer_t *l, int64_t block, int64_t count, REAL *in) {
+static void FN(read_inputs)(const FN(job) *job, int64_t block, int64_t count, REAL *in) {
+  const layer_t *l = job->layer;
   const REAL *x = (const REAL *)l->x + block * BLOCK * l->features;
   for (int64_t j = 0; j < l->seen; j++) {
     REAL *to = in + (FN(features_at)(l) + j) * BLOCK;
     FN(column)(x + l->seen_features[j], l->features, count, to);
     EACH_ROW to[v] = FN(reach)(to[v]);
   }
-  FN(read_context)(l, block, count, in);
+  FN(read_context)(job, block, count, in);
 }
 
 /* The box of a moved feature. */
@@ -160,7 +174,7 @@ static void FN(layer_blocks)(FN(job) *job, int64_t first, int64_t last) {
     REAL *saved = l->saved ? (REAL *)l->saved + block * job->saved_step : 0;
     REAL logdet[BLOCK], moved[BLOCK];
     EACH_ROW logdet[v] = 0;
-    FN(read_inputs)(l, block, count, in);
+    FN(read_inputs)(job, block, count, in);
     const REAL *top = FN(hidden_layers)(job, in, saved ? saved : own, activated);
     for (int64_t j = 0; j < l->moved; j += job->group) {
       int64_t many = l->moved - j < job->group ? l->moved - j : job->group;
@@ -190,7 +204,7 @@ static void FN(sequential_blocks)(FN(job) *job, int64_t first, int64_t last) {
     REAL logdet[BLOCK], moved[BLOCK];
     EACH_ROW logdet[v] = 0;
     for (int64_t i = 0; i < l->layers; i++) done[i] = 0;
-    FN(read_context)(l, block, count, in);
+    FN(read_context)(job, block, count, in);
     for (int64_t j = 0; j < l->moved; j++) {
       int64_t known = l->context + j, at = 0;
       const REAL *from = in;

@@ -129,7 +129,7 @@ static void FN(block_backward)(const FN(job) *job, const FN(way_back) *back, int
   const layer_t *l = job->layer;
   int64_t count = FN(rows_in)(l, block);
   const REAL *saved = (const REAL *)l->saved + block * job->saved_step;
-  FN(read_inputs)(l, block, count, back->in + b * job->inputs * BLOCK);
+  FN(read_inputs)(job, block, count, back->in + b * job->inputs * BLOCK);
   if (FN(keeps_sums)(l))
     FN(activate)(l->activation, job->hidden * BLOCK, saved,
                  back->activated + b * job->hidden * BLOCK);

@@ -134,11 +134,33 @@ static int64_t FN(threads_of)(const FN(chain) *chain, int64_t passes) {
   return worth < blocks ? worth : blocks;
 }
 
+/* Whether a layer is given the context that another is. */
+static int FN(same_context)(const layer_t *a, const layer_t *b) {
+  return b->kind == NETWORK && b->context && a->context_values == b->context_values
+         && a->context == b->context && a->context_row == b->context_row;
+}
+
+/* Lets layers share what they are shown of their context, from one of them on, in the order that
+ * they are run in; `memory` is for that. Returns the bytes that it takes, 0 if nothing is shared. */
+static int64_t FN(share_context)(FN(chain) *chain, int backward, char *memory) {
+  const layer_t *first = 0;
+  int64_t sharing = 0;
+  for (int64_t c = 0; c < chain->count; c++) {
+    FN(job) *job = &chain->jobs[backward ? chain->count - 1 - c : c];
+    if (!first && job->layer->kind == NETWORK && job->layer->context) first = job->layer;
+    if (!first || !FN(same_context)(first, job->layer)) continue;
+    job->fills = sharing++ == 0;
+    job->reached = (REAL *)memory;
+  }
+  if (sharing < 2) return 0;
+  return (first->rows + BLOCK - 1) / BLOCK * BLOCK * first->context * (int64_t)sizeof(REAL);
+}
+
 static int FN(chain_run)(const layer_t *layers, int64_t count, int backward) {
   FN(chain) chain;
   int64_t room = 0;
   int failed = 0;
-  if (count > MOST_CHAINED) return 1;
+  if (count < 1 || count > MOST_CHAINED) return 1;
   chain.count = count;
   for (int64_t c = 0; c < count; c++) FN(measure)(&layers[c], &chain.jobs[c]);
   int64_t used = FN(threads_of)(&chain, backward ? 2 : 1);
@@ -146,8 +168,10 @@ static int FN(chain_run)(const layer_t *layers, int64_t count, int backward) {
     int64_t one = FN(room_of)(&chain.jobs[c], backward ? used : 0);
     room = one > room ? one : room;
   }
-  char *memory = shared_of(2 * room);
+  int64_t shared = FN(share_context)(&chain, backward, 0);
+  char *memory = shared_of(2 * room + shared);
   if (!memory) return 1;
+  if (shared) FN(share_context)(&chain, backward, memory + 2 * room);
   for (int64_t c = 0, meetings = 0; c < count; c++) {
     FN(settle)(&chain.jobs[c], memory + (meetings & 1) * room, backward);
     meetings += FN(meets)(&layers[c], backward);

@@ -91,16 +91,7 @@ def _numbers(cells: polars.Series, column: Column) -> Any:
     import polars
 
     if column.labels:
-        codes = {label: float(code) for code, label in enumerate(column.labels)}
-        text = labels_of(cells)
-        known = text.replace_strict(codes, default=UNSEEN, return_dtype=polars.Float64)
-        return (
-            polars.select(polars.when(text.is_null()).then(None).otherwise(known))
-            .to_series()
-            .cast(polars.Float64)
-            .fill_null(float("nan"))
-            .to_numpy()
-        )
+        return _codes(labels_of(cells), column.labels)
     if column.type == "date":
         if not (is_date(cells.dtype) or is_text(cells.dtype)):
             return float("nan")
@@ -109,6 +100,18 @@ def _numbers(cells: polars.Series, column: Column) -> Any:
     if not is_number(cells.dtype):
         return float("nan")
     return cells.cast(polars.Float64).fill_null(float("nan")).to_numpy()
+
+
+def _codes(text: polars.Series, labels: Sequence[str]) -> Any:
+    """The place of each text among the labels: ``UNSEEN`` for none of them, NaN for a gap."""
+    import numpy
+    import polars
+
+    known = text.cast(polars.Enum(labels), strict=False).to_physical().cast(polars.Float64)
+    codes = known.fill_null(UNSEEN).to_numpy(writable=True)
+    if text.null_count():
+        codes[text.is_null().to_numpy()] = numpy.nan
+    return codes
 
 
 def refuse_kinds(chunk: Chunk, columns: Sequence[Column], what: str) -> None:
