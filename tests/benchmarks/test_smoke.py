@@ -260,3 +260,65 @@ def test_a_ranking_may_change_only_between_ties(in_benchmarks):
     assert "theirs is better" in behind
     missed = _compare("t", [ranking(1.0, 1.0, 0.0), ranking(0.5, 0.0, 1.0)])
     assert any("change places" in one for one in missed)
+
+
+def test_mixed(tmp_path):
+    result, out = run(
+        *("mixed.py", tmp_path, "--rows", 160, "--wide", 2000, "--threads", 1), status=(1,)
+    )
+    names = [figure["metric"] for figure in result["figures"]]
+    assert names == [
+        "distance to the truth",
+        "KL(truth, flow)",
+        "share of a category",
+        "fit",
+        "scoring",
+    ]
+    assert result["figures"][0]["value"] > result["figures"][0]["limit"]  # of 160 rows
+    assert "2,000 x 20" in out
+
+
+def test_uci_tables(tmp_path):
+    (tmp_path / "uci_tables").mkdir()
+    draw = numpy.random.default_rng(0)
+    x = numpy.round(draw.normal(size=(600, 3)), 2)
+    x[:, 2] = draw.random(600) < 0.4  # an atom
+    numpy.savez(tmp_path / "uci_tables" / "wind.npz", X=x, y=numpy.round(x[:, 0] + x[:, 1], 2))
+    result, out = run(
+        *("uci_tables.py", tmp_path, "--data", tmp_path, "--sets", "wind", "--small"),
+        *("--threads", 1, "--fit", "steps=5", "--competitors", "GaussianMixture (BIC)"),
+    )
+    assert {f["jitter_steps"] for f in result["figures"]} == {1.0, 0.5}
+    assert "left out: x2" in out
+    assert "follows from the other columns" in out
+
+
+def test_regression(tmp_path):
+    (tmp_path / "uci_regression").mkdir()
+    draw = numpy.random.default_rng(0)
+    x = draw.normal(size=(120, 2))
+    y = numpy.round(x[:, 0] + 0.3 * draw.normal(size=120), 3)
+    test = numpy.stack([draw.permutation(120)[:20] for _ in range(2)])
+    numpy.savez(tmp_path / "uci_regression" / "yacht.npz", X=x, y=y, test_index=test)
+    result, out = run(
+        *("regression.py", tmp_path, "--data", tmp_path, "--sets", "yacht", "--members", 1),
+        *("--splits", 1, "--rivals", "Gaussian network"),
+    )
+    assert {f["method"] for f in result["figures"]} == {"pushforward", "Gaussian network, single"}
+    assert all(len(f["nats"]) == 1 and f["set"] == "yacht" for f in result["figures"])
+    assert "90 % intervals hold" in out
+
+
+def test_outliers(tmp_path):
+    (tmp_path / "adbench").mkdir()
+    draw = numpy.random.default_rng(0)
+    x = numpy.concatenate((draw.normal(size=(150, 3)), 6.0 + draw.normal(size=(10, 3))))
+    numpy.savez(tmp_path / "adbench" / "1_far.npz", X=x, y=numpy.arange(160) >= 150)
+    result, out = run(
+        *("outliers.py", tmp_path, "--data", tmp_path, "--seeds", 0),
+        *("--only", "FlowOutlierDetector", "IsolationForest"),
+    )
+    areas = [f["value"] for f in result["figures"] if f["metric"] == "ROC-AUC"]
+    assert len(areas) == 4  # two methods, two protocols
+    assert min(areas) > 0.95
+    assert "mean ROC-AUC" in out

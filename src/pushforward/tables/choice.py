@@ -161,12 +161,14 @@ def _beside_mixed(size: dict[str, Any], rows: int, features: int) -> dict[str, A
     On 18 000 rows of three numbers given five mixed columns 6 layers of 128 hidden units lie
     0.017 nats below the truth, 3 layers of 32 with 4 bins 0.011. On 500 000 of fifteen numbers
     given five categories 4 bins come as far as 8 (-23.613 and -23.618 nats after three passes), at
-    three quarters of the cost of scoring; narrower or fewer layers fall behind by 0.1.
+    three quarters of the cost of scoring; narrower or fewer layers fall behind by 0.1. But on
+    10 000 pairs of muons, four numbers given two angles, 4 bins lose 0.04.
     """
-    bins = min(4, size["bins"])
-    if features > _FEW_COLUMNS or rows * features >= _MANY:
-        return {**size, "bins": bins}
-    return {"layers": 3, "hidden": [min(32, size["hidden"][0])] * 2, "bins": bins, "affine": 2}
+    if rows * features >= _MANY:
+        return {**size, "bins": min(4, size["bins"])}
+    if features > _FEW_COLUMNS:
+        return size
+    return {"layers": 3, "hidden": [min(32, size["hidden"][0])] * 2, "bins": 4, "affine": 2}
 
 
 def _kinds(mixed: Sequence[Mapping[str, Any]]) -> str:
