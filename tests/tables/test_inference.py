@@ -197,7 +197,7 @@ class TestSaid:
             column(values * 10, types={"x": said})
 
     def test_a_type_of_a_column_that_is_not_there(self):
-        with pytest.raises(DataError, match=r"--type names 'y', which is no column.*There are: x"):
+        with pytest.raises(DataError, match=r"types names 'y', which is no column.*There are: x"):
             column(draws().normal(size=ROWS), types={"y": "real"})
 
 

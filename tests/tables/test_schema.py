@@ -152,8 +152,8 @@ class TestRefusals:
         write_table(table, tmp_path / "t.csv")
         (line,) = refusal(tmp_path / "t.csv")
         assert "'my id' holds 30 different texts in 30 rows: names of rows" in line
-        assert "--columns a,b,c,city" in line
-        assert "--type my id=categorical" in line
+        assert "columns=['a', 'b', 'c', 'city']" in line
+        assert "types={'my id': 'categorical'}" in line
         made = infer_schema(tmp_path / "t.csv", columns=["a", "city"])
         assert made.column("city").labels == ("1", "Oslo")
         insisted = infer_schema(tmp_path / "t.csv", types={"my id": "categorical"})
@@ -179,7 +179,7 @@ class TestRefusals:
         missing, infinite = refusal(table)
         assert "column 'b' has 2 missing values, the first in row 5;" in missing
         assert "column 'c' has 1 infinite value, the first in row 61;" in infinite
-        assert "--missing drop" in missing
+        assert "missing='drop'" in missing
         frame = pl.DataFrame(table).with_columns(pl.col("b").fill_nan(None))
         assert refusal(frame) == [missing, infinite]
         write_table(frame, tmp_path / "t.csv")
@@ -216,9 +216,9 @@ class TestRefusals:
     def test_unknown_names_are_answered_with_the_nearest(self):
         table = {"alpha": numbers()["a"], "beta": numbers()["b"]}
         lines = refusal(table, columns=["alhpa"], context=["bta"], weights="w")
-        assert "--columns names 'alhpa', which is no column. Did you mean 'alpha'?" in lines[0]
-        assert "--context names 'bta', which is no column. Did you mean 'beta'?" in lines[1]
-        assert "--weights names 'w', which is no column. There are: alpha, beta." in lines[2]
+        assert "columns names 'alhpa', which is no column. Did you mean 'alpha'?" in lines[0]
+        assert "context names 'bta', which is no column. Did you mean 'beta'?" in lines[1]
+        assert "weights names 'w', which is no column. There are: alpha, beta." in lines[2]
 
     def test_one_column_has_one_part(self):
         assert "'a' is named twice" in refusal(numbers(), columns=["a", "b"], context=["a"])[0]
@@ -229,7 +229,7 @@ class TestRefusals:
         pandas.DataFrame(numbers()).to_csv(tmp_path / "t.csv")
         (line,) = refusal(tmp_path / "t.csv")
         assert "column 1 has no name" in line
-        assert "--columns a,b,c" in line
+        assert "columns=['a', 'b', 'c']" in line
         assert infer_schema(tmp_path / "t.csv", columns=["a"]).names == ("a",)
 
     @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ class TestRefusals:
 
     def test_an_option_with_blanks_is_quoted_for_the_shell(self):
         table = {"my x": numbers()["a"], "t": [f"u{i}" for i in range(100)]}
-        assert "--columns 'my x'" in refusal(table)[0]
+        assert "columns=['my x']" in refusal(table)[0]
 
 
 class TestDrop:
@@ -333,7 +333,7 @@ class TestDependence:
         table["sum"] = table["a"] - 2 * table["c"]
         (line,) = refusal(table)
         assert "'sum' is a linear combination of 'a', 'c', so that the density is infinite" in line
-        assert "--columns a,b,c" in line
+        assert "columns=['a', 'b', 'c']" in line
 
     def test_a_copy_in_another_unit(self):
         table = numbers()

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 import typer
 
+from pushforward.advice import in_shell
 from pushforward.errors import ArgumentError, PushforwardError
 
 __all__ = ["FAILURE", "INTERRUPTED", "USAGE", "guarded", "usage_error"]
@@ -41,7 +42,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     def run(*args: Any, **kwargs: Any) -> None:
         debug = bool(kwargs.get("debug"))
         typed = tuple(str(value) for value in kwargs.values() if isinstance(value, str | Path))
-        with warnings.catch_warnings():
+        with in_shell(), warnings.catch_warnings():
             if not debug:
                 warnings.simplefilter("default", UserWarning)
                 warnings.showwarning = functools.partial(_show_warning, typed)

@@ -93,7 +93,7 @@ class Inputs:
         if not made.layout.width:
             raise DataError(
                 f"{who}: X has the same value in every row of each column, expected at least one "
-                f"column that varies; there is nothing to predict from."
+                f"column that varies."
             )
         return made
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from pushforward.advice import option
 from pushforward.bases import Columns, MixedColumns
 from pushforward.errors import DataError
 from pushforward.tables.assemble import started
@@ -273,7 +274,7 @@ def conditional_draws(
         raise DataError(
             f"given {listed}: {draws:,} draws are worth {worth:.1f} only, since such "
             f"values are rare or the columns many; fit a model with these columns as context "
-            f"(--context {','.join(known)}), which samples given them directly."
+            f"({option('context', list(known))}), which samples given them directly."
         )
     note = f"given {listed}: {n:,} rows out of {draws:,} weighted draws, worth {worth:,.0f}"
     repeated = "; rows repeat" if worth < n else ""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pushforward.data.table_source import Chunk
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNSEEN",
-    "columns_option",
     "is_number",
     "is_text",
     "numbers",
@@ -163,8 +161,3 @@ def what_it_holds(chunk: Chunk, name: str) -> str:
     if not len(wrong):
         return f"holds numbers written as text (from {chunk.place(0)} on)"
     return f"holds text ({text[wrong[0]]!r} in {chunk.place(wrong[0])})"
-
-
-def columns_option(names: Iterable[str]) -> str:
-    """The ``--columns`` option that names these columns, ready for a shell."""
-    return f"--columns {shlex.quote(','.join(names))}"

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
+from pushforward.advice import option
 from pushforward.data.readers import open_table
 from pushforward.data.table_source import TableSource, did_you_mean
 from pushforward.errors import ArgumentError, DataError, InputTypeError
-from pushforward.tables.schema.cells import columns_option
 from pushforward.tables.schema.column import Column, Declared, declared
 from pushforward.tables.schema.kinds import kind_of_numbers
 from pushforward.tables.schema.look import Look, look
@@ -71,7 +71,8 @@ def infer_schema(
     if plain == "all":
         said = {name: Declared("real") for name in names} | said
     problems = [
-        f"--type names {name!r}, which is no column that is used.{did_you_mean(name, names)}"
+        f"{option('types')} names {name!r}, which is no column that is used."
+        f"{did_you_mean(name, names)}"
         for name in said
         if name not in names
     ]
@@ -111,8 +112,7 @@ def infer_schema(
 def _refuse_arguments(missing: str, columns: Sequence[str] | None, context: Sequence[str]) -> None:
     if missing not in ("refuse", "drop", "model"):
         raise ArgumentError(
-            f"infer_schema: missing is {missing!r}, expected 'refuse', 'drop' or 'model' "
-            f"(--missing drop)."
+            f"infer_schema: missing is {missing!r}, expected 'refuse', 'drop' or 'model'."
         )
     for name, value in (("columns", columns), ("context", context)):
         if isinstance(value, str):
@@ -133,17 +133,17 @@ def _choose(
     others = [*context, *([] if weights is None else [weights])]
     features = [n for n in table.names if n not in others] if columns is None else list(columns)
     problems = []
-    given = [("--columns", columns or ()), ("--context", context), ("--weights", others[-1:])]
-    for option, names in given if weights is not None else given[:2]:
+    given = [("columns", columns or ()), ("context", context), ("weights", others[-1:])]
+    for part, names in given if weights is not None else given[:2]:
         problems += [
-            f"{option} names {name!r}, which is no column.{did_you_mean(name, table.names)}"
+            f"{option(part)} names {name!r}, which is no column.{did_you_mean(name, table.names)}"
             for name in names
             if name not in table.names
         ]
     used = [*features, *others]
+    listed = f"{option('columns')}, {option('context')} and {option('weights')}"
     problems += [
-        f"the column {name!r} is named twice among --columns, --context and --weights; "
-        "give it one part."
+        f"the column {name!r} is named twice among {listed}; give it one part."
         for name in dict.fromkeys(used)
         if used.count(name) > 1
     ]
@@ -151,7 +151,7 @@ def _choose(
         left = [name for name in features if name]
         problems.append(
             f"column {table.names.index('') + 1} has no name, as when a frame was written with its "
-            f"index; name it, or choose with {columns_option(left)}."
+            f"index; name it, or choose with {option('columns', left)}."
         )
     if not features:
         problems.append("no column is left to model, expected at least one besides the others.")
@@ -168,9 +168,9 @@ def _unreadable(looked: Mapping[str, Look], features: list[str], all_columns: bo
     for name, problem in flawed.items():
         advice = "leave it out"
         if left and name in features:
-            advice = f"leave it out with {columns_option(left)}"
+            advice = f"leave it out with {option('columns', left)}"
         if "different" in problem:
-            advice += f", or insist with --type {name}=categorical"
+            advice += f", or insist with {option('types', {name: 'categorical'})}"
         found.append(f"column {name!r} {problem}; {advice}.")
     return found
 
@@ -264,7 +264,7 @@ def _dependent(survey: Survey, columns: list[Column], features: int) -> list[str
             left = [name for name in names[:features] if name != names[one.column]]
             found.append(
                 f"column {names[one.column]!r} is {how}, so that the density is infinite; leave "
-                f"one of them out, as with {columns_option(left)}."
+                f"one of them out, as with {option('columns', left)}."
             )
     return found
 

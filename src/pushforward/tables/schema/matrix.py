@@ -9,6 +9,7 @@ import numpy
 import torch
 from torch import Tensor
 
+from pushforward.advice import option
 from pushforward.data.readers import open_table
 from pushforward.data.table_source import Chunk, TableSource
 from pushforward.errors import DataError
@@ -189,15 +190,15 @@ def refuse_values(
             raise DataError(
                 f"{what}: column {column.name!r} holds {unit} in the model and "
                 f"{chunk.frame[column.name][int(bad[0])]} in {chunk.place(int(bad[0]))}; round "
-                f"it, or fit the model with --type {column.name}=real."
+                f"it, or fit the model with {option('types', {column.name: 'real'})}."
             )
         if column.labels and unseen != "lowest" and (bad := (values == UNSEEN).nonzero()[0]).size:
             label = labels_of(chunk.frame[column.name])[int(bad[0])]
             advice = ""
             if unseen == "error":
                 advice = (
-                    ", or score such rows as the least likely value that is known with --unseen "
-                    "lowest"
+                    f", or score such rows as the least likely value that is known with "
+                    f"{option('unseen', 'lowest')}"
                 )
             known = ", ".join(column.labels[:5]) + (", …" if len(column.labels) > 5 else "")
             raise DataError(

@@ -9,6 +9,7 @@ import numpy
 import torch
 from numpy.typing import NDArray
 
+from pushforward.advice import option
 from pushforward.data.table_source import Chunk
 from pushforward.numerics.sketches import Frequent, Moments, Quantiles, Scatter
 from pushforward.tables.schema.cells import numbers, refuse_kinds
@@ -171,10 +172,13 @@ class Survey:
                 if name in empty and flaw.count == self.rows_read:
                     continue
                 values = "value" if flaw.count == 1 else "values"
-                model = ", or model the gaps with --missing model" if kind == "missing" else ""
+                model = ""
+                if kind == "missing":
+                    model = f", or model the gaps with {option('missing', 'model')}"
                 yield (
                     f"column {name!r} has {flaw.count} {kind} {values}, the first in "
-                    f"{flaw.first}; fill them in, or drop such rows with --missing drop{model}."
+                    f"{flaw.first}; fill them in, or drop such rows with "
+                    f"{option('missing', 'drop')}{model}."
                 )
         if self.missing == "model" and self.weights in self._missing:
             flaw = self._missing[self.weights]
@@ -186,12 +190,12 @@ class Survey:
             yield (
                 f"the weights in column {name!r} are negative in {flaw.count} rows, the first is "
                 f"{flaw.first}; weights must be zero or more, or be allowed to be negative with "
-                f"--signed-weights."
+                f"{option('signed_weights', True)}."
             )
         if self.weights is not None and self.rows_used and not self._weight:
             yield (
                 f"the weights in column {self.weights!r} are all zero; "
-                "some must be positive, or leave --weights out."
+                f"some must be positive, or leave {option('weights')} out."
             )
 
     def gaps(self, name: str) -> float:
