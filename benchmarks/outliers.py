@@ -26,7 +26,6 @@ import quiet_threads  # noqa: F401
 import argparse
 import json
 import math
-import os
 import statistics
 import sys
 import time
@@ -40,7 +39,7 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from outlier_methods import METHODS, OURS, Task
-from results import Record, add_result_options, print_table
+from results import Record, add_data_option, add_result_options, parse_with_data, print_table
 
 PROTOCOLS = ("novelty", "unsupervised")
 LEAST_ANOMALIES = 100  # that stay where a table is cut
@@ -255,11 +254,7 @@ def _places(areas: Mapping[str, float]) -> dict[str, float]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--data",
-        default=os.environ.get("PUSHFORWARD_DATA"),
-        help="folder with adbench/ (default: $PUSHFORWARD_DATA)",
-    )
+    add_data_option(parser, "adbench/")
     parser.add_argument("--sets", nargs="+", help="names or beginnings of names (default: all)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--protocols", nargs="+", choices=PROTOCOLS, default=list(PROTOCOLS))
@@ -271,9 +266,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--cache", default="", help="folder of finished jobs, to go on with")
     add_result_options(parser, "outliers")
-    options = parser.parse_args()
-    if not options.data:
-        parser.error("name the folder of the data with --data or the variable PUSHFORWARD_DATA")
+    options = parse_with_data(parser, ["adbench"])
     names = [path.stem for path in Path(options.data).glob("adbench/*.npz")]
     if not names:
         parser.error(f"there are no tables in {options.data}/adbench")

@@ -33,7 +33,7 @@ import torch
 import pushforward as pf
 from regression_rivals import RIVALS, Scores, Trial
 from regression_rivals.trial import LEVEL
-from results import Record, add_result_options, print_table
+from results import Record, add_data_option, add_result_options, parse_with_data, print_table
 
 OURS = "pushforward"
 SETS = ("bostonHousing", "concrete", "energy", "kin8nm", "power-plant", "yacht")
@@ -254,11 +254,7 @@ def _limit_threads(threads: int) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--data",
-        default=os.environ.get("PUSHFORWARD_DATA"),
-        help="folder with uci_regression/ (default: $PUSHFORWARD_DATA)",
-    )
+    add_data_option(parser, "uci_regression/")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--rivals", nargs="*", choices=list(RIVALS), default=list(RIVALS))
     parser.add_argument(
@@ -288,12 +284,7 @@ def _options() -> argparse.Namespace:
         "--again", action="store_true", help="run ours again; of the rivals use what is kept"
     )
     add_result_options(parser, "regression")
-    options = parser.parse_args()
-    if not options.data:
-        parser.error("name the folder of the data with --data or the variable PUSHFORWARD_DATA")
-    if not (Path(options.data) / "uci_regression").is_dir():
-        parser.error(f"there is no folder {Path(options.data) / 'uci_regression'}")
-    return options
+    return parse_with_data(parser, ["uci_regression"])
 
 
 if __name__ == "__main__":

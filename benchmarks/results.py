@@ -99,6 +99,40 @@ def add_result_options(parser: argparse.ArgumentParser, name: str) -> None:
     )
 
 
+def add_data_option(parser: argparse.ArgumentParser, holds: str) -> None:
+    """Where the tables are that somebody has to have; `parse_with_data` reads it."""
+    parser.add_argument(
+        "--data",
+        default=os.environ.get("PUSHFORWARD_DATA"),
+        help=f"folder with {holds} (default: $PUSHFORWARD_DATA)",
+    )
+
+
+def add_flow_options(parser: argparse.ArgumentParser) -> None:
+    """Another flow than the default, for experiments."""
+    parser.add_argument("--small", action="store_true", help="cut searches short, to try it out")
+    parser.add_argument("--flow", default="auto", help="recipe")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="arguments of the recipe"
+    )
+    parser.add_argument(
+        "--fit", nargs="+", default=[], metavar="KEY=VALUE", help="arguments of pf.fit"
+    )
+
+
+def parse_with_data(
+    parser: argparse.ArgumentParser, folders: Sequence[str] = ()
+) -> argparse.Namespace:
+    """What was typed, if the folder of the data is there and holds these."""
+    options = parser.parse_args()
+    if not options.data:
+        parser.error("name the folder of the data with --data or the variable PUSHFORWARD_DATA")
+    for folder in (Path(options.data), *(Path(options.data) / name for name in folders)):
+        if not folder.is_dir():
+            parser.error(f"there is no folder {folder}")
+    return options
+
+
 def print_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Columns under their names; the first is aligned to the left."""
     cells = [list(head), *([str(cell) for cell in row] for row in rows)]

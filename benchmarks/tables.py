@@ -27,7 +27,15 @@ import torch
 import pushforward as pf
 from competitors import COMPETITORS, Fitted, Missing
 from competitors.race import HIDDEN, LEARNING_RATES, Race
-from results import Record, add_result_options, parse_pairs, print_table
+from results import (
+    Record,
+    add_data_option,
+    add_flow_options,
+    add_result_options,
+    parse_pairs,
+    parse_with_data,
+    print_table,
+)
 from table_sets import LOADERS, Split, TableSet, load_set, split
 
 OURS = "pushforward"
@@ -251,11 +259,7 @@ def _limit_threads(threads: int) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--data",
-        default=os.environ.get("PUSHFORWARD_DATA"),
-        help="folder with hep/, photoz/ and flow_benchmarks/ (default: $PUSHFORWARD_DATA)",
-    )
+    add_data_option(parser, "hep/, photoz/ and flow_benchmarks/")
     parser.add_argument("--sets", nargs="+", choices=sorted(LOADERS), default=sorted(LOADERS))
     parser.add_argument(
         "--competitors", nargs="*", choices=list(COMPETITORS), default=list(COMPETITORS)
@@ -267,21 +271,9 @@ def _options() -> argparse.Namespace:
         "--seconds", type=float, default=0.0, help="of each run of a competitor; default: as ours"
     )
     parser.add_argument("--every-column", action="store_true", help="keep atoms; for information")
-    parser.add_argument("--small", action="store_true", help="cut searches short, to try it out")
-    parser.add_argument("--flow", default="auto", help="recipe")
-    parser.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="arguments of the recipe"
-    )
-    parser.add_argument(
-        "--fit", nargs="+", default=[], metavar="KEY=VALUE", help="arguments of pf.fit"
-    )
+    add_flow_options(parser)
     add_result_options(parser, "tables")
-    options = parser.parse_args()
-    if not options.data:
-        parser.error("name the folder of the data with --data or the variable PUSHFORWARD_DATA")
-    if not Path(options.data).is_dir():
-        parser.error(f"there is no folder {options.data}")
-    return options
+    return parse_with_data(parser)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import argparse
 import hashlib
 import json
 import math
-import os
 import sys
 import time
 from itertools import combinations
@@ -30,7 +29,15 @@ import pushforward as pf
 import uci_peers
 import uci_sets
 from competitors import Fitted
-from results import Record, add_result_options, parse_pairs, print_table
+from results import (
+    Record,
+    add_data_option,
+    add_flow_options,
+    add_result_options,
+    parse_pairs,
+    parse_with_data,
+    print_table,
+)
 from table_sets import TableSet
 from uci_peers import PEERS
 from uci_sets import FEWEST_COLUMNS, SETS, load_table, split_rows
@@ -264,11 +271,7 @@ def _source(method: str) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--data",
-        default=os.environ.get("PUSHFORWARD_DATA"),
-        help="folder with uci_tables/ (default: $PUSHFORWARD_DATA)",
-    )
+    add_data_option(parser, "uci_tables/")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument(
@@ -280,21 +283,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--single", action="store_true", help="sets of one column, too; for information"
     )
-    parser.add_argument("--small", action="store_true", help="cut searches short, to try it out")
-    parser.add_argument("--flow", default="auto", help="recipe")
-    parser.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="arguments of the recipe"
-    )
-    parser.add_argument(
-        "--fit", nargs="+", default=[], metavar="KEY=VALUE", help="arguments of pf.fit"
-    )
+    add_flow_options(parser)
     add_result_options(parser, "uci_tables")
-    options = parser.parse_args()
-    if not options.data:
-        parser.error("name the folder of the data with --data or the variable PUSHFORWARD_DATA")
-    if not Path(options.data).is_dir():
-        parser.error(f"there is no folder {options.data}")
-    return options
+    return parse_with_data(parser)
 
 
 if __name__ == "__main__":

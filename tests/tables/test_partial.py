@@ -100,7 +100,8 @@ class TestGivenSamples:
         assert not one.equals(other)
 
     def test_what_is_impossible_is_refused_with_advice(self, few):
-        with pytest.raises(DataError, match=r"given count: .*are worth 0\.0 only.*context=\['count'\]"):
+        says = r"given count: .*are worth 0\.0 only.*context=\['count'\]"
+        with pytest.raises(DataError, match=says):
             few.sample(5, given={"count": 7})
         with pytest.raises(DataError, match="'kind' holds 'z' in row 1, which no training row had"):
             few.sample(5, given={"kind": "z"})

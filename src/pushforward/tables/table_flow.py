@@ -6,7 +6,6 @@ import inspect
 import json
 import math
 import operator
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from pushforward.errors import ArgumentError, InputTypeError, ModelFileError, NotFittedError
 from pushforward.flows import Flow, find
+from pushforward.flows.savable import Savable
 from pushforward.spec import Part, Reader, Writer
 from pushforward.tables.choice import Choice, build
 from pushforward.tables.fitting import QUANTILES, drift, measure, read, train
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["TableFlow"]
 
 
-class TableFlow(PartialRows, Part):
+class TableFlow(PartialRows, Savable, Part):
     """The density of a table: a schema, a flow, its history, and how likely its rows were.
 
     Args:
@@ -377,12 +377,6 @@ class TableFlow(PartialRows, Part):
         """Move the flow; rows are scored and drawn on the CPU in float64 all the same."""
         self.flow.to(device)
         return self
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """The same as ``pf.save(table, path)``."""
-        from pushforward.flows.saving import save
-
-        save(self, path)
 
 
 def _plain(asked: str | Flow) -> Literal["", "numbers", "all"]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from pushforward.errors import ArgumentError, ShapeError
 from pushforward.flows.arrays import as_tensor
 from pushforward.flows.blurred.scale import checked_rows, scale_of, standardized
+from pushforward.flows.savable import Savable
 from pushforward.spec import Part
 
 __all__ = ["BlurredColumns"]
@@ -23,7 +23,7 @@ _LEAST = 0.5  # deviation of the noise in bins, at least: narrower is no blur
 _TOGETHER = 64  # columns that are blurred at a time
 
 
-class BlurredColumns(Part, nn.Module):
+class BlurredColumns(Savable, Part, nn.Module):
     """The density of each column on its own, blurred by normal noise.
 
     A histogram of narrow bins is blurred by the noise. A small share of the density is a Cauchy
@@ -117,12 +117,6 @@ class BlurredColumns(Part, nn.Module):
         wide = 1.0 / (math.pi * (1.0 + z * z))
         density = (1.0 - _BACKGROUND) * torch.where(inside, height, 0.0) + _BACKGROUND * wide
         return density.log() - self.deviation.log()
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """The same as ``pf.save(columns, path)``."""
-        from pushforward.flows.saving import save
-
-        save(self, path)
 
 
 def _blurred(share: Tensor, deviation: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from pushforward.flows.arrays import as_tensor
 from pushforward.flows.blurred.scale import checked_rows, scale_of, standardized
 from pushforward.flows.flow import Flow
 from pushforward.flows.recipes import nsf
+from pushforward.flows.savable import Savable
 from pushforward.spec import Part
 
 __all__ = ["Blurred", "size_as_context"]
@@ -24,7 +24,7 @@ _LAYERS, _AFFINE, _BINS = 3, 2, 6  # of a flow
 _LOG_2PI = math.log(2.0 * math.pi)
 
 
-class Blurred(Part, nn.Module):
+class Blurred(Savable, Part, nn.Module):
     """The density of rows blurred by normal noise of any size.
 
     Along the leading principal axes of the standardized rows the blurred rows are brought to unit
@@ -207,12 +207,6 @@ class Blurred(Part, nn.Module):
         """Turn the flows to float64, in which the score of a row does not depend on its batch."""
         self.flows.double().requires_grad_(False).eval()
         return self
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """The same as ``pf.save(blurred, path)``."""
-        from pushforward.flows.saving import save
-
-        save(self, path)
 
 
 def size_as_context(size: Tensor, sizes: Sequence[float]) -> Tensor:

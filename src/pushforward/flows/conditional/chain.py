@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,16 +10,16 @@ from torch import Tensor, nn
 
 from pushforward.errors import ArgumentError, ShapeError
 from pushforward.flows.conditional.components import Components
+from pushforward.flows.conditional.drawn import Drawn
 from pushforward.flows.conditional.ensemble import Ensemble
 from pushforward.numerics.tails.student_t_curves import student_t_quantile
-from pushforward.spec import Part
 
 __all__ = ["Chain"]
 
 _EDGE = 1e-6  # of the levels of the points in the place of draws, which touch 0 and 1 otherwise
 
 
-class Chain(Part, nn.Module):
+class Chain(Drawn):
     """``p(y | context)`` of several numbers, as ``p(y1 | context) p(y2 | context, y1)`` and so on.
 
     Args:
@@ -95,16 +94,6 @@ class Chain(Part, nn.Module):
             seen = torch.cat((seen, drawn[..., None]), -1)
         return seen[..., self.features :]
 
-    def sample(
-        self,
-        n: int | Sequence[int],
-        context: Tensor,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """Draws without gradients, ``(*n, *batch, targets)``."""
-        with torch.no_grad():
-            return self.rsample(n, context, generator)
-
     def marginal(self, place: int, context: Tensor, points: int = 64) -> Components:
         """The density of one number whatever those before it are, given contexts ``(n, features)``.
 
@@ -134,12 +123,6 @@ class Chain(Part, nn.Module):
         raw = own.raw.reshape(last.members * points, n, -1)
         df = last.df.repeat_interleave(points)
         return Components(own.map, raw, df, own.center, own.scale, own.width)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """The same as ``pf.save(chain, path)``."""
-        from pushforward.flows.saving import save
-
-        save(self, path)
 
 
 def _points(count: int, numbers: int) -> Tensor:

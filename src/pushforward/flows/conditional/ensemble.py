@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,16 +11,16 @@ from torch import Tensor, nn
 
 from pushforward.errors import ArgumentError, ShapeError
 from pushforward.flows.conditional.components import Components
+from pushforward.flows.conditional.drawn import Drawn
 from pushforward.maps import RationalQuadratic
 from pushforward.networks.side_by_side import SideBySideMLP
-from pushforward.spec import Part
 
 __all__ = ["Ensemble"]
 
 _DF = 8.0  # where degrees of freedom begin, above the least
 
 
-class Ensemble(Part, nn.Module):
+class Ensemble(Drawn):
     """The mean of several conditional densities of one number y.
 
     Each member is a flow: location, scale and a monotone spline, all read off the context by a
@@ -156,22 +155,6 @@ class Ensemble(Part, nn.Module):
         gamma = torch._standard_gamma(0.5 * df, generator=generator)
         z = noise * (0.5 * df / gamma.clamp_min(torch.finfo(df.dtype).tiny)).sqrt()
         return components.pick(which, z).reshape(*shape, *context.shape[:-1])
-
-    def sample(
-        self,
-        n: int | Sequence[int],
-        context: Tensor,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """Draws without gradients, ``(*n, *batch)``."""
-        with torch.no_grad():
-            return self.rsample(n, context, generator)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """The same as ``pf.save(ensemble, path)``."""
-        from pushforward.flows.saving import save
-
-        save(self, path)
 
     def _flat(self, y: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         if context.shape[:-1] != y.shape:
