@@ -1,5 +1,8 @@
 """Every door to a table gives the same rows, and every bad table one clear sentence."""
 
+import datetime
+import math
+
 import numpy as np
 import pandas
 import polars as pl
@@ -374,3 +377,27 @@ class TestWriting:
     def test_a_column_may_be_called_file(self, tmp_path):
         write_table(FRAME.rename({"a": "file"}), tmp_path / "t.npz")
         assert open_table(tmp_path / "t.npz").names == ("file", "b", "c")
+
+
+def test_pandas_gets_its_types_back():
+    frame = pandas.DataFrame(
+        {
+            "time": pandas.to_datetime(["2020-06-01 10:00", "2020-12-01 11:00"]).tz_localize(
+                "America/New_York"
+            ),
+            "kind": pandas.Categorical(["x", "y"]),
+            "count": pandas.array([1, None], dtype="Int64"),
+            "flag": pandas.array([True, None], dtype="boolean"),
+            "day": [datetime.date(2020, 1, 1), datetime.date(2020, 1, 2)],
+            "number": [0.5, math.nan],
+        }
+    )
+    (chunk,) = open_table(frame).chunks()
+    again = to_native(chunk.frame, "pandas")
+    assert list(again.dtypes.astype(str)) == [
+        str(kind).replace("[ns", "[us").replace("[s,", "[us,") for kind in frame.dtypes
+    ]
+    for name in frame:
+        assert again[name].isna().tolist() == frame[name].isna().tolist()
+        there = ~frame[name].isna()
+        assert again[name][there].tolist() == frame[name][there].tolist()

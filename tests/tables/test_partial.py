@@ -99,10 +99,11 @@ class TestGivenSamples:
         assert one.equals(same)
         assert not one.equals(other)
 
-    def test_what_is_impossible_is_refused_with_advice(self, few):
-        says = r"given count: .*are worth 0\.0 only.*context=\['count'\]"
+    def test_what_is_impossible_is_refused_with_advice(self, few, plain):
+        name = plain.schema.names[0]
+        says = rf"given {name}: .*are worth .* only.*context=\['{name}'\]"
         with pytest.raises(DataError, match=says):
-            few.sample(5, given={"count": 7})
+            plain.sample(5, given={name: 1e9})
         with pytest.raises(DataError, match="'kind' holds 'z' in row 1, which no training row had"):
             few.sample(5, given={"kind": "z"})
         with pytest.raises(DataError, match="'count' holds whole numbers"):
@@ -335,3 +336,56 @@ def test_questions_leave_the_global_state_alone(few):
     few.calibration(small(50))
     few.sample(3, given={"x": 0.5}, seed=0)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+class TestWhatIsGiven:
+    def test_what_has_no_probability_is_said_to_have_none(self, few):
+        with pytest.raises(ArgumentError, match="'count' is 9, expected a number 0 to 3"):
+            few.sample(5, given={"count": 9})
+
+    def test_a_gap_can_be_given_where_gaps_are_modelled(self, people):
+        name = next(c.name for c in people.schema.columns if c.gaps > 0.0)
+        assert people.sample(20, given={name: None}, seed=0)[name].null_count() == 20
+        whole = next(c.name for c in people.schema.columns if c.gaps == 0.0)
+        with pytest.raises(DataError, match=f"{whole!r} is missing"):
+            people.sample(5, given={whole: None})
+
+    @pytest.mark.parametrize("value", [True, "TRUE", "true", 1.0 > 0])
+    def test_truth_is_written_in_many_ways(self, few, value):
+        assert few.sample(9, given={"flag": value}, seed=0)["flag"].all()
+
+    def test_labels_may_begin_with_a_zero(self):
+        table = pl.DataFrame({"zip": ["01", "02", "10"] * 60, "x": np.arange(180) * 0.37 % 5})
+        model = quick(table, "nsf", settings=TINY, types={"zip": "categorical"})
+        assert set(model.sample(9, given={"zip": "01"}, seed=0)["zip"]) == {"01"}
+
+
+class TestMarginals:
+    def test_a_gap_in_the_only_row_is_a_gap_like_others(self, people):
+        name = next(c.name for c in people.schema.columns if c.gaps > 0.0)
+        table = mixed().filter(pl.col(name).is_null()).head(1)
+        alone = people.marginal(table.select(name)).log_prob[0]
+        among = people.marginal(mixed().select(name)).log_prob
+        assert alone == pytest.approx(among[mixed()[name].is_null().arg_max()], abs=0.02)
+        assert alone < -0.1  # the probability of a gap
+
+    def test_nothing_asked_is_refused(self, few):
+        with pytest.raises(ArgumentError, match="columns names none"):
+            few.marginal(small(), [])
+        for call in (few.marginal, few.impute):
+            with pytest.raises(ArgumentError, match="draws is 0, expected at least 2"):
+                call(small().head(3), draws=0)
+        with pytest.raises(ArgumentError, match="draws is 1"):
+            few.region(0.5, draws=1)
+
+
+def test_after_an_update_surprise_knows_the_new_rows():
+    draw = np.random.default_rng(0)
+    model = quick({"a": draw.normal(size=400)}, "nsf", settings=TINY, steps=40)
+    model.update({"a": 30.0 + draw.normal(size=400)}, steps=300, lr=1e-2, progress=False)
+    (column,) = model.schema.columns
+    assert column.low < -1.0
+    assert column.high > 30.0
+    assert column.mean == pytest.approx(30.0, abs=0.3)
+    ((surprise,),) = model.explain({"a": [30.0]})
+    assert surprise.nats < 1.0  # in the middle of what it learned last

@@ -105,14 +105,13 @@ def to_native(frame: polars.DataFrame, native: Native) -> Any:
     """
     if native == "polars":
         return frame
-    import narwhals
-
     try:
         if native == "arrow":
             return frame.to_arrow()
+        import pandas
+
         # Column by column: polars' own to_pandas needs pyarrow even for plain numbers.
-        columns = {column.name: _to_numpy(column) for column in frame}
-        return narwhals.from_dict(columns, backend="pandas").to_native()
+        return pandas.DataFrame({column.name: _to_pandas(column) for column in frame})
     except ModuleNotFoundError as error:
         package = "pyarrow" if native == "arrow" else "pandas"
         raise MissingPackageError(
@@ -121,9 +120,27 @@ def to_native(frame: polars.DataFrame, native: Native) -> Any:
         ) from error
 
 
-def _to_numpy(column: polars.Series) -> Any:
+def _to_pandas(column: polars.Series) -> Any:
+    """What pandas has for a column: it tells gaps from numbers only in types of its own."""
+    import pandas
+    import polars
+
     kind = column.dtype
-    return column.to_numpy() if kind.is_numeric() or kind.is_temporal() else column.to_list()
+    if column.null_count() and (kind.is_integer() or kind == polars.Boolean):
+        nullable = str(kind) if kind.is_integer() else "boolean"
+        return pandas.array(column.to_list(), dtype=nullable)
+    if isinstance(kind, polars.Datetime) and kind.time_zone:
+        times = pandas.Series(
+            column.dt.convert_time_zone("UTC").dt.replace_time_zone(None).to_numpy()
+        )
+        return times.dt.tz_localize("UTC").dt.tz_convert(kind.time_zone)
+    if kind == polars.Categorical:
+        return pandas.Categorical(column.to_list())
+    return (
+        column.to_numpy()
+        if kind.is_numeric() or isinstance(kind, polars.Datetime)
+        else column.to_list()
+    )
 
 
 def _with_text_names(frame: Any, what: str) -> Any:
@@ -149,17 +166,19 @@ def _to_polars(frame: narwhals.DataFrame[Any]) -> polars.DataFrame:
     if frame.implementation.is_polars() or frame.implementation.is_pyarrow():
         return frame.to_polars()
     # Column by column, since polars would ask for pyarrow to read a pandas frame with text.
-    return polars.DataFrame(
-        [
-            polars.Series(column.name, _values(column), strict=False)
-            for column in frame.iter_columns()
-        ]
-    )
+    return polars.DataFrame([_series(column) for column in frame.iter_columns()])
 
 
-def _values(column: narwhals.Series[Any]) -> Any:
-    if column.dtype.is_numeric():
-        return column.to_numpy()
+def _series(column: narwhals.Series[Any]) -> polars.Series:
+    import polars
+
+    kind = str(column.dtype)
+    if column.dtype.is_numeric() and not (column.dtype.is_integer() and column.is_null().any()):
+        return polars.Series(column.name, column.to_numpy(), strict=False)
     # pandas marks a gap among texts by a float that is not a number.
     gaps = column.is_null().to_list()
-    return [None if gap else value for value, gap in zip(column.to_list(), gaps, strict=True)]
+    values = [None if gap else value for value, gap in zip(column.to_list(), gaps, strict=True)]
+    made = polars.Series(column.name, values, strict=False)
+    if kind.startswith("Categorical") and made.dtype == polars.String:
+        return made.cast(polars.Categorical)
+    return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,10 +30,11 @@ from pushforward.training import fit as fit_flow
 
 if TYPE_CHECKING:
     from pushforward.data.table_source import TableSource
+    from pushforward.tables.schema.column import Column
     from pushforward.tables.schema.schema import Schema
     from pushforward.tables.scoring import Scorer
 
-__all__ = ["QUANTILES", "drift", "measure", "read", "train"]
+__all__ = ["QUANTILES", "drift", "measure", "read", "train", "with_range_of"]
 
 QUANTILES = 4001  # of the training rows' log-densities
 _SCORED = 100_000  # training rows that are scored for them, at most
@@ -58,6 +60,39 @@ def read(
     plain = features.names[features.head :]
     refuse_constant(rows.x[learned][:, features.head :], plain, table.title)
     return rows.take(learned), rows.take(held)
+
+
+def with_range_of(schema: Schema, rows: Rows, held: Rows) -> Schema:
+    """The schema with what rows say of its columns that a model goes on to learn from.
+
+    Ends of what was seen move apart, and never together: the model still knows the rows of before.
+    """
+    parts = []
+    for layout, old, new in zip(layouts(schema), rows[:2], held[:2], strict=True):
+        if layout is not None and old is not None and new is not None:
+            parts.append(layout.numbers(torch.cat((old, new)).double()))
+    seen = torch.cat(parts, 1).unbind(1)
+    columns = [_with_range(c, values) for c, values in zip(schema.columns, seen, strict=True)]
+    return replace(schema, columns=tuple(columns))
+
+
+def _with_range(column: Column, values: Tensor) -> Column:
+    there = values[values.isfinite()]
+    if column.type == "constant" or not len(there):
+        return column
+    if column.labels:
+        counts = torch.bincount(there.long(), minlength=len(column.labels))
+        return replace(column, shares=tuple((counts / counts.sum()).tolist()))
+    if column.low is None or column.high is None:
+        return column
+    spread = float(there.std()) if len(there) > 1 else column.std
+    return replace(
+        column,
+        low=min(column.low, float(there.min())),
+        high=max(column.high, float(there.max())),
+        mean=float(there.mean()),
+        std=spread,
+    )
 
 
 def train(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import datetime
 import math
+import zoneinfo
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from pushforward.errors import ArgumentError, DataError
 from pushforward.tables.partial.completion import Completion, conditional_draws
 from pushforward.tables.schema.cells import numbers, refuse_kinds, same_label
 from pushforward.tables.schema.column import Column
-from pushforward.tables.schema.dates import as_dates
+from pushforward.tables.schema.dates import as_dates, zone_of
 from pushforward.tables.schema.matrix import refuse_values
 from pushforward.tables.scoring import Scorer
 
@@ -213,11 +214,28 @@ def given_numbers(schema: Schema, given: Any, names: Sequence[str]) -> Tensor:
         refuse_values(chunk, columns, rows, "given", "refuse")
         parts.append(torch.from_numpy(rows))
     found = torch.cat(parts)
-    finite = found.isfinite()
-    if not bool(finite.all()):
-        row, place = (int(i) for i in (~finite).nonzero()[0])
+    gap = torch.tensor([schema.missing == "model" and column.gaps > 0.0 for column in columns])
+    fits = found.isfinite() | (found.isnan() & gap)
+    if not bool(fits.all()):
+        row, place = (int(i) for i in (~fits).nonzero()[0])
         raise DataError(f"given: column {names[place]!r} is missing or infinite in row {row + 1}.")
+    for column, values in zip(columns, found.unbind(1), strict=True):
+        _refuse_impossible(column, values)
     return found
+
+
+def _refuse_impossible(column: Column, values: Tensor) -> None:
+    """Refuse what lies outside the ends of a column: no draw ever lies there."""
+    low, high = column.ends
+    low, high = -math.inf if low is None else low, math.inf if high is None else high
+    outside = (values < low) | (values > high)
+    if bool(outside.any()):
+        value = float(values[outside][0])
+        ends = f"{low:g} to {high:g}" if high < math.inf else f"from {low:g} up"
+        raise ArgumentError(
+            f"given: {column.name!r} is {value:g}, expected a number {ends}: others have no "
+            f"probability in this model."
+        )
 
 
 def _as_lists(schema: Schema, given: Mapping[str, Any], names: Sequence[str]) -> Any:
@@ -249,13 +267,11 @@ def _as_list(column: Column, value: Any) -> list[Any]:
     values = [value] if single else list(value)
     values = [one.item() if hasattr(one, "item") else one for one in values]
     if column.labels:
-        return [
-            same_label(one) if isinstance(one, str) else same_label(_plain(one)) for one in values
-        ]
+        return [_label(column, one) for one in values]
     if column.type == "date":
         return [_as_date(column, one) for one in values]
     try:
-        return [float(one) for one in values]
+        return [math.nan if one is None else float(one) for one in values]
     except (TypeError, ValueError):
         raise ArgumentError(
             f"TableFlow.sample: given holds {value!r} for {column.name!r}, expected a number."
@@ -264,10 +280,14 @@ def _as_list(column: Column, value: Any) -> list[Any]:
 
 def _as_date(column: Column, value: Any) -> Any:
     """A date that was typed, for a column that does not hold texts."""
-    if column.format or not isinstance(value, str):
+    if column.format or value is None:
         return value
     try:
-        return datetime.datetime.fromisoformat(value)
+        made = datetime.datetime.fromisoformat(value) if isinstance(value, str) else value
+        zone = zone_of(column)
+        if zone and isinstance(made, datetime.datetime) and made.tzinfo is None:
+            return made.replace(tzinfo=zoneinfo.ZoneInfo(zone))  # as the column's clock shows it
+        return made
     except ValueError:
         raise ArgumentError(
             f"TableFlow.sample: given holds {value!r} for {column.name!r}, expected a date such as "
@@ -275,5 +295,10 @@ def _as_date(column: Column, value: Any) -> Any:
         ) from None
 
 
-def _plain(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _label(column: Column, value: Any) -> str | None:
+    """The label that a value stands for: 1 and 1.0 are the same, and so are True and TRUE."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    text = str(value)
+    tries = (text, same_label(text), text.lower())
+    return next((one for one in tries if one in column.labels), text)

@@ -19,7 +19,7 @@ from pushforward.flows import Flow, find
 from pushforward.flows.savable import Savable
 from pushforward.spec import Part, Reader, Writer
 from pushforward.tables.choice import Choice, build
-from pushforward.tables.fitting import QUANTILES, drift, measure, read, train
+from pushforward.tables.fitting import QUANTILES, drift, measure, read, train, with_range_of
 from pushforward.tables.partial.questions import PartialRows
 from pushforward.tables.rows import Rows, share_above
 from pushforward.tables.schema.schema import Missing, Schema
@@ -207,9 +207,9 @@ class TableFlow(PartialRows, Savable, Part):
         began = time.perf_counter()
         table = open_table(data)
         rows, held = read(table, self.schema, validation, self._seed, options)
-        schema = replace(
-            self.schema, rows_read=table.rows, rows_dropped=table.rows - len(rows.x) - len(held.x)
-        )
+        used = len(rows.x) + len(held.x)
+        schema = with_range_of(self.schema, rows, held)
+        schema = replace(schema, rows_read=table.rows, rows_dropped=table.rows - used)
         moved = drift(self._scorer(), self._quantiles, self.report, held)
         choice = Choice.from_dict(self.choice)
         options |= {"signed_weights": schema.signed_weights, "progress": progress}

@@ -120,10 +120,15 @@ class PartialRows:
             ArgumentError: a column that is no feature of the model.
             DataError: a value is missing.
         """
+        from pushforward.data.readers import open_table
+
+        _refuse_draws("marginal", draws)
+        data = open_table(data)
         numbers = self._numbers(data)
-        there = ~numbers.isnan().all(0)
         features = self.schema.features
-        named = [n for i, n in enumerate(features) if there[i]] if columns is None else columns
+        named = [n for n in features if n in data.names] if columns is None else columns
+        if not named:
+            raise ArgumentError("TableFlow.marginal: columns names none, expected at least one.")
         for name in named:
             if name not in features:
                 raise ArgumentError(
@@ -174,6 +179,7 @@ class PartialRows:
         """
         from pushforward.tables.sampling import frame_of
 
+        _refuse_draws("impute", draws)
         numbers = self._numbers(data)
         width = len(self.schema.features)
         gaps = numbers[:, :width].isnan()
@@ -233,6 +239,7 @@ class PartialRows:
             raise ArgumentError(
                 f"TableFlow.region: level is {level}, expected a probability between 0 and 1."
             )
+        _refuse_draws("region", draws)
         scorer: Scorer = self._scorer()
         generator = torch.Generator().manual_seed(0)
         seen = None
@@ -300,3 +307,8 @@ class PartialRows:
         width = len(self.schema.features)
         both = [self._numbers(rows)[:, :width] for rows in (drawn, data)]
         return likeness(self.schema.columns[:width], *both)
+
+
+def _refuse_draws(method: str, draws: int) -> None:
+    if draws < 2:
+        raise ArgumentError(f"TableFlow.{method}: draws is {draws}, expected at least 2.")

@@ -11,7 +11,16 @@ if TYPE_CHECKING:
 
     from pushforward.tables.schema.column import Column
 
-__all__ = ["FORMATS", "UNITS", "as_dates", "as_text", "coarsest_unit", "fitting", "microseconds"]
+__all__ = [
+    "FORMATS",
+    "UNITS",
+    "as_dates",
+    "as_text",
+    "coarsest_unit",
+    "fitting",
+    "microseconds",
+    "zone_of",
+]
 
 # Days before months where both fit: most of the world writes them so.
 FORMATS = (
@@ -84,10 +93,16 @@ def as_dates(column: Column, numbers: polars.Series) -> polars.Series:
     if column.dtype == "Date":
         return times.cast(polars.Date)
     unit = re.search(r"time_unit='(\w+)'", column.dtype)
-    zone = re.search(r"time_zone='([^']+)'", column.dtype)
+    zone = zone_of(column)
     kept: Any = unit.group(1) if unit else "us"
     times = times.cast(polars.Datetime(kept))
-    return times.dt.replace_time_zone("UTC").dt.convert_time_zone(zone.group(1)) if zone else times
+    return times.dt.replace_time_zone("UTC").dt.convert_time_zone(zone) if zone else times
+
+
+def zone_of(column: Column) -> str:
+    """The time zone that the clock of a column's times is in, or ""."""
+    found = re.search(r"time_zone='([^']+)'", column.dtype)
+    return found.group(1) if found else ""
 
 
 def as_text(column: Column, number: float) -> str:
