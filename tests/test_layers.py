@@ -12,6 +12,7 @@ import pushforward
 
 ROOMS = [
     "errors",
+    "advice",
     "arguments",
     "spec",
     "numerics",
