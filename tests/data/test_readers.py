@@ -401,3 +401,19 @@ def test_pandas_gets_its_types_back():
         assert again[name].isna().tolist() == frame[name].isna().tolist()
         there = ~frame[name].isna()
         assert again[name][there].tolist() == frame[name][there].tolist()
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["01", "02", "10"], pl.String),  # names of places, which would lose their zeros
+        (["0", "7", "10"], pl.Int64),
+        (["0.5", "00.5", "1"], pl.Float64),
+        (["-0", "3", "4"], pl.Int64),
+    ],
+)
+def test_whole_numbers_with_zeros_in_front_are_text(tmp_path, cells, kind):
+    (tmp_path / "t.csv").write_text("\n".join(["code,x", *(f"{cell},1" for cell in cells)]))
+    frame = whole(tmp_path / "t.csv")
+    assert frame["code"].dtype == kind
+    assert kind != pl.String or frame["code"].to_list() == cells

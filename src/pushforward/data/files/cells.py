@@ -1,4 +1,7 @@
-"""What the cells of a text column are: whole numbers, numbers, true/false or text."""
+"""What the cells of a text column are: whole numbers, numbers, true/false or text.
+
+A whole number with zeros in front, such as 01, is text: it is the name of something.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,9 @@ class Kinds:
             cells = block[name]
             nulls = cells.null_count()
             if nulls == cells.len() or not kinds:
+                continue
+            if kinds[0] == "integer" and _padded(cells):
+                kinds[:] = []  # text: as a number it would lose its zeros
                 continue
             # Most columns hold numbers without blanks or markers: one cast settles them.
             if _counts(cells, kinds[0]) == nulls:
@@ -96,6 +102,13 @@ def _cast(cells: polars.Series, kind: Kind) -> polars.Series:
     if kind == "boolean":
         return cells.replace_strict(_BOOLEANS, default=None, return_dtype=polars.Boolean)
     return cells.cast(polars.Int64 if kind == "integer" else polars.Float64, strict=False)
+
+
+def _padded(cells: polars.Series) -> bool:
+    """Whether a whole number is written with zeros in front, as postal codes are."""
+    return bool(
+        cells.str.contains(r"^\s*0").any() and cells.str.contains(r"^\s*0[0-9]+\s*$").any()
+    )
 
 
 def _counts(cells: polars.Series, kind: Kind) -> int:
