@@ -88,9 +88,9 @@ def score(
     frame = table.score(data, unseen=unseen)
     facts = _facts(frame, out, table)
     if explain:
-        frame, facts["explained"] = explained(table, frame)
+        frame, facts["explained"] = explained(table, frame, unseen)
     if calibration:
-        facts["calibration"] = table.calibration(data)
+        facts["calibration"] = table.calibration(data, unseen=unseen)
     if out is None:
         sys.stdout.write(frame.write_csv())
     else:
