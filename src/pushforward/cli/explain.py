@@ -44,9 +44,7 @@ def explained(
     for row, each in zip(rows, found, strict=True):
         strange = [one for one in each if one.nats >= _LEAST]
         reasons[row] = "; ".join(map(str, strange)) or "no single column"
-        facts.append(
-            {"row": row + 1, "columns": [{**one._asdict(), "size": one.size} for one in each]}
-        )
+        facts.append({"row": row + 1, "columns": [one._asdict() for one in each]})
     kept = frame.drop(_COLUMN, strict=False)
     return kept.with_columns(polars.Series(_COLUMN, reasons, dtype=polars.String)), facts
 
@@ -54,6 +52,7 @@ def explained(
 def print_explained(screen: Console, facts: list[dict[str, Any]]) -> None:
     """Reasons of the first few rows."""
     from pushforward.cli.report import print_indented
+    from pushforward.tables.partial.explain import Surprise
 
     if not facts:
         return
@@ -62,7 +61,7 @@ def print_explained(screen: Console, facts: list[dict[str, Any]]) -> None:
         strange = [column for column in one["columns"] if column["nats"] >= _LEAST][:3]
         words = "; ".join(
             f"{column['column']} is {column['value']}, {column['expected']} was to be expected "
-            f"({column['size']})"
+            f"({Surprise(**column).size})"
             for column in strange
         )
         told = words or "no single column, but all of them together"
