@@ -90,6 +90,11 @@ class TestUnseen:
         assert "Why they are unlikely" in words
         assert "Calibration on 40 rows:" in words
 
+    def test_it_is_a_reason_however_likely_the_least_likely_label_is(self, said):
+        options = ("--unseen", "lowest", "--explain")
+        words = said("score", "model", "t.csv", *options, table=put(1, label="lilac").head(1))
+        assert "row 1: label is a value never seen" in words
+
     def test_it_counts_as_the_least_likely_label_that_is_known(self, typed, place, here):
         rows = [put(1, label=label).head(1) for label in ("lilac", "red", "blue", "green")]
         pl.concat(rows).write_csv("t.csv")

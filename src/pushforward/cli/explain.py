@@ -42,7 +42,7 @@ def explained(
     facts = []
     found = table.explain(frame[rows], unseen=unseen) if rows else []
     for row, each in zip(rows, found, strict=True):
-        strange = [one for one in each if one.nats >= _LEAST]
+        strange = [one for one in each if one.nats >= _LEAST or one.why]
         reasons[row] = "; ".join(map(str, strange)) or "no single column"
         facts.append({"row": row + 1, "columns": [one._asdict() for one in each]})
     kept = frame.drop(_COLUMN, strict=False)
@@ -58,7 +58,7 @@ def print_explained(screen: Console, facts: list[dict[str, Any]]) -> None:
         return
     screen.print("\nWhy they are unlikely, each column given the others:")
     for one in facts[:_SHOWN]:
-        strange = [column for column in one["columns"] if column["nats"] >= _LEAST][:3]
+        strange = [c for c in one["columns"] if c["nats"] >= _LEAST or c["why"]][:3]
         words = "; ".join(
             f"{column['column']} is {column['value']}, {column['expected']} was to be expected "
             f"({Surprise(**column).size})"

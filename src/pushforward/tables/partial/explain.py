@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pushforward.tables.schema.cells import UNSEEN
 from pushforward.tables.schema.column import Column
 from pushforward.tables.schema.words import shown
 from pushforward.tables.scoring import Scorer
@@ -31,14 +32,14 @@ class Surprise(NamedTuple):
             average: 0 for a usual one, infinite for one without density.
         value: what stands there, as it is shown.
         expected: what was to be expected: the median, or the most likely label.
-        bounds: which bounds of the column it violates, in words such as ``outside 0 to 100``.
+        why: what is wrong with it whatever the others are, such as ``outside 0 to 100``; or empty.
     """
 
     column: str
     nats: float
     value: str
     expected: str
-    bounds: str = ""
+    why: str = ""
 
     def __str__(self) -> str:
         return f"{self.column} {self.value} ({self.size}; expected {self.expected})"
@@ -48,7 +49,7 @@ class Surprise(NamedTuple):
         """How surprising it is, in words."""
         if math.isfinite(self.nats):
             return f"{self.nats:+.1f} nats"
-        return self.bounds or "its density is zero there"
+        return self.why or "its density is zero there"
 
 
 def surprises(scorer: Scorer, numbers: Tensor) -> list[list[Surprise]]:
@@ -137,6 +138,7 @@ def _surprise(scorer: Scorer, row: Tensor, place: int) -> Surprise | None:
         here - float((share * each).sum()),
         shown(column, float(row[place])),
         shown(column, expected),
+        "no training row had it" if column.labels and float(row[place]) == UNSEEN else "",
     )
 
 
