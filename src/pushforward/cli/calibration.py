@@ -18,7 +18,9 @@ def print_calibration(screen: Console, facts: dict[str, Any]) -> None:
     from pushforward.cli.screen import count, table
 
     levels = list(facts["regions"])
-    screen.print(f"\nCalibration on {count(facts['rows'], 'row')}:")
+    left = facts["rows_left_out"]
+    told = f" ({left:,} left out, with missing or infinite values)" if left else ""
+    screen.print(f"\nCalibration on {count(facts['rows'], 'row')}{told}:")
     headings = [("column", "left"), *((f"{float(a):.0%}", "right") for a in levels)]
     headings += [("PIT, even if right", "left"), ("distance", "right")]
     regions = [f"{facts['regions'][level]:.1%}" for level in levels]

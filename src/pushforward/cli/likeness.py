@@ -30,7 +30,16 @@ def print_likeness(screen: Console, facts: dict[str, Any], data: str) -> None:
             f"{found['largest']:.3f}, between {' and '.join(found['between'])}.",
             markup=False,
         )
+    left = facts["left_out"]
+    if left:
+        screen.print(
+            f"Without {' and '.join(left)}, the same in all rows of {data}: correlations and "
+            f"distances need values that differ.",
+            markup=False,
+        )
     apart = facts["distances"]
+    if not apart:
+        return
     screen.print(
         f"To the nearest of half of the table's rows it is {apart['drawn']:.3f} from a drawn row "
         f"and {apart['data']:.3f} from a row of the other half (medians, in standard deviations): "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,6 +62,7 @@ def sample(
     from pushforward.cli.models import load_table
     from pushforward.cli.screen import console, count, print_json
     from pushforward.data.writers import as_polars, check_output, write_table
+    from pushforward.tables.likeness import refuse_few
 
     values = pairs_of("--given", given or [])
     if as_json and out is None:
@@ -73,6 +75,8 @@ def sample(
     if lacking:
         needed = " ".join(f"--given {name}=VALUE" for name in lacking)
         raise usage_error(f"the density of this model is conditional: add {needed}.")
+    if like is not None:
+        refuse_few(rows, *_size_of(like))
     frame = as_polars(table.sample(rows, given=values or None, seed=seed))
     facts: dict[str, Any] = {
         "out": None if out is None else str(out),
@@ -80,12 +84,13 @@ def sample(
         "columns": frame.columns,
     }
     facts |= {"seed": seed, "notes": table.notes}
+    if like is not None:  # before rows are written, for the table may not fit
+        facts["like"] = table.likeness(frame, like)
+        facts["notes"] = [*table.notes, *_about_given(values, like)]
     if out is None:
         sys.stdout.write(frame.write_csv())
     else:
         write_table(frame, out, what="--out")
-    if like is not None:
-        facts["like"] = table.likeness(frame, like)
     if as_json:
         print_json(facts)
         return
@@ -100,3 +105,22 @@ def sample(
         )
     if like is not None:
         print_likeness(screen, facts["like"], like)
+
+
+def _size_of(data: str) -> tuple[int, str]:
+    """How many rows a table has, and what messages call it."""
+    from pushforward.data.readers import open_table
+
+    table = open_table(data)
+    return table.rows, table.title
+
+
+def _about_given(values: Mapping[str, str], data: str) -> list[str]:
+    """That rows drawn under a condition stand beside rows that are under none."""
+    if not values:
+        return []
+    told = " and ".join(f"{name} = {value}" for name, value in values.items())
+    return [
+        f"the drawn rows are those given {told}, and they are compared with all rows of {data}, "
+        f"whatever these hold: differences may come from that alone."
+    ]

@@ -12,9 +12,11 @@ from pushforward.cli.calibration import print_calibration
 from pushforward.cli.explain import explained, print_explained
 from pushforward.cli.guard import usage_error
 from pushforward.cli.options import DebugOption, JsonOption, ModelArgument, refuse_overwriting
+from pushforward.cli.outside import print_mean, rows_outside
 
 if TYPE_CHECKING:
     import polars
+    from rich.console import Console
 
     from pushforward.tables import TableFlow
 
@@ -87,10 +89,11 @@ def score(
     table = load_table(model, "score")
     frame = table.score(data, unseen=unseen)
     facts = _facts(frame, out, table)
+    facts["outside"] = rows_outside(frame, table.schema)
     if explain:
-        frame, facts["explained"] = explained(table, frame)
+        frame, facts["explained"] = explained(table, frame, unseen)
     if calibration:
-        facts["calibration"] = table.calibration(data)
+        facts["calibration"] = table.calibration(data, unseen=unseen)
     if out is None:
         sys.stdout.write(frame.write_csv())
     else:
@@ -136,17 +139,8 @@ def _facts(frame: polars.DataFrame, out: Path | None, table: TableFlow) -> dict[
     }
 
 
-def _mean(facts: dict[str, Any]) -> str:
-    """The mean, and where noise has a part in it its standard error."""
-    from pushforward.cli.screen import figures
-
-    mean, error = figures(facts["mean_log_density"]), facts["mean_log_density_error"]
-    noisy = facts["exactness"] != "exact" and error is not None
-    return f"{mean} ± {error:.2g}" if noisy else mean
-
-
 def _print(facts: dict[str, Any], frame: polars.DataFrame, columns: list[str]) -> None:
-    from pushforward.cli.screen import console, count, figures, table
+    from pushforward.cli.screen import console, count
 
     screen = console(words_aside=facts["out"] is None)
     for note in facts["notes"]:
@@ -154,17 +148,23 @@ def _print(facts: dict[str, Any], frame: polars.DataFrame, columns: list[str]) -
     left = facts["rows_not_scored"]
     if left:
         screen.print(f"{count(left, 'row')} not scored, with missing or infinite values.")
-    screen.print(
-        f"{count(facts['rows'] - left, 'row')} scored, mean log-density "
-        f"{_mean(facts)} nats; "
-        f"{facts['less_likely_than_every_training_row']:,} less likely than every training row."
-    )
-    zero = facts["rows_of_density_zero"]
-    if zero:
-        screen.print(
-            f"{count(zero, 'row lies', 'rows lie')} where the density is zero, and the mean is "
-            "that of the others."
-        )
+    print_mean(screen, facts)
+    if facts["least_likely"]:
+        _print_least_likely(screen, facts, frame, columns)
+    if "explained" in facts:
+        print_explained(screen, facts["explained"])
+    if "calibration" in facts:
+        print_calibration(screen, facts["calibration"])
+    if facts["out"] is not None:
+        screen.print(f"Written to {facts['out']}.", markup=False)
+
+
+def _print_least_likely(
+    screen: Console, facts: dict[str, Any], frame: polars.DataFrame, columns: list[str]
+) -> None:
+    """A few rows with their scores, and as many of their columns as there is room for."""
+    from pushforward.cli.screen import figures, table
+
     shown = columns[: max(1, (screen.width - _SCORES) // _CELL)]
     headings = ["row", "log_density", "outlier_score", *(name[: _CELL - 3] for name in shown)]
     screen.print("\nThe least likely:")
@@ -182,9 +182,3 @@ def _print(facts: dict[str, Any], frame: polars.DataFrame, columns: list[str]) -
             ),
         )
     )
-    if "explained" in facts:
-        print_explained(screen, facts["explained"])
-    if "calibration" in facts:
-        print_calibration(screen, facts["calibration"])
-    if facts["out"] is not None:
-        screen.print(f"Written to {facts['out']}.", markup=False)

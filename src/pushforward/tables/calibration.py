@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pushforward.tables.schema.cells import UNSEEN
 from pushforward.tables.scoring import Scorer
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def calibration(scorer: Scorer, numbers: Tensor) -> dict[str, Any]:
 
     Args:
         scorer: flow and layout.
-        numbers: of the schema's columns, ``(n, columns)``, of rows that it was not fitted to.
+        numbers: of the schema's columns, ``(n, columns)``, of rows that it was not fitted to; a
+            label that was never seen counts as the least likely of those that were.
 
     Returns:
         ``rows``; ``regions``: of each level, the share of the rows that lie in the region of
@@ -40,6 +42,7 @@ def calibration(scorer: Scorer, numbers: Tensor) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(0)
     if scorer.given is not None and len(numbers) > _ROWS:
         numbers = numbers[torch.randperm(len(numbers), generator=generator)[:_ROWS]]
+    numbers = _with_known_labels(scorer, numbers)
     x, context = scorer.rows(numbers)
     log_p = scorer.log_prob(x, context)
     width = len(scorer.schema.features)
@@ -58,6 +61,8 @@ def calibration(scorer: Scorer, numbers: Tensor) -> dict[str, Any]:
         if column.coded or column.type in ("constant", "circular"):
             continue
         known = ~numbers[:, place].isnan()
+        if not bool(known.any()):  # gaps only: nothing ranks
+            continue
         each = drawn[..., place]
         each = each if each.shape[1] == 1 else each[:, known]
         columns[column.name] = _of_column(_rank(each, numbers[known, place], generator))
@@ -70,6 +75,22 @@ def calibration(scorer: Scorer, numbers: Tensor) -> dict[str, Any]:
         "columns": columns,
         "energy_score": _energy(drawn, numbers[:, :width], scorer.schema.columns[:width]),
     }
+
+
+def _with_known_labels(scorer: Scorer, numbers: Tensor) -> Tensor:
+    """The rows with the least likely label in the place of each that was never seen."""
+    found = numbers.clone()
+    for place, column in enumerate(scorer.schema.columns):
+        strange = (found[:, place] == UNSEEN) & bool(column.labels)
+        if not bool(strange.any()):
+            continue
+        each = []
+        for code in range(len(column.labels)):
+            tried = found[strange]
+            tried[:, place] = float(code)
+            each.append(scorer.of_numbers(tried))
+        found[strange, place] = torch.stack(each).argmin(0).double()
+    return found
 
 
 def _rank(draws: Tensor, values: Tensor, generator: torch.Generator) -> Tensor:
@@ -114,6 +135,8 @@ def _energy(drawn: Tensor, values: Tensor, columns: tuple[Column, ...]) -> float
     scale = torch.tensor([columns[i].std for i in used], dtype=torch.float64)
     x, y = drawn[..., used] / scale, values[:, used] / scale
     good = ~y.isnan().any(-1)
+    if not bool(good.any()):
+        return None
     if x.shape[1] == 1:
         some = x[:_PAIRS, 0]
         some = some[~some.isnan().any(-1)]

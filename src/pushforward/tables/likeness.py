@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pushforward.errors import DataError
+
 if TYPE_CHECKING:
     from pushforward.tables.schema.column import Column
 
-__all__ = ["likeness"]
+__all__ = ["likeness", "refuse_few"]
 
 _COMPARED = 2_000  # rows whose nearest neighbours are looked for
 _AMONG = 10_000  # rows these are looked for in
 _TRIALS = 400
+_FEWEST = 10  # rows of the table: half of them stand for it, the others tell how near rows are
+_FEWEST_DRAWN = 2  # one row has no correlations
 
 
 def likeness(columns: Sequence[Column], drawn: Tensor, data: Tensor) -> dict[str, Any]:
@@ -32,18 +36,55 @@ def likeness(columns: Sequence[Column], drawn: Tensor, data: Tensor) -> dict[str
         the sum of the differences of shares (labels), and what chance alone would make of it;
         ``correlations``: mean and largest difference, and where that is; ``distances``: medians of
         the distance to the nearest of one half of the table's rows, of drawn rows and of the other
-        half's. Copies are nearer than rows of the table are to each other.
+        half's. Copies are nearer than rows of the table are to each other. ``left_out``: columns
+        of numbers that are the same in all rows of the table, which have neither correlations nor
+        a scale of distances; where no other is left there are none of these.
+
+    Raises:
+        DataError: there are too few rows.
     """
+    refuse_few(len(drawn), len(data), "the table")
     used = [i for i, column in enumerate(columns) if column.type != "constant"]
+    scaled = [i for i in used if columns[i].coded or _spread(data[:, i]) > 0.0]
     margins = {columns[i].name: _margin(columns[i], drawn[:, i], data[:, i]) for i in used}
-    names, numbers = _as_numbers(columns, used, data, data)
-    _, of_drawn = _as_numbers(columns, used, drawn, data)
+    names, numbers = _as_numbers(columns, scaled, data, data)
+    _, of_drawn = _as_numbers(columns, scaled, drawn, data)
     return {
         "rows": {"drawn": len(drawn), "data": len(data)},
         "columns": margins,
         "correlations": _correlations(names, of_drawn, numbers),
-        "distances": _distances(of_drawn, numbers),
+        "distances": _distances(of_drawn, numbers) if scaled else {},
+        "left_out": [columns[i].name for i in used if i not in scaled],
     }
+
+
+def refuse_few(drawn: int, data: int, what: str) -> None:
+    """Refuse rows that are too few to be compared.
+
+    Args:
+        drawn: how many rows are drawn.
+        data: how many the table has.
+        what: what messages call the table.
+
+    Raises:
+        DataError: there are too few of either.
+    """
+    if data < _FEWEST:
+        raise DataError(
+            f"{what}: there {'is 1 row' if data == 1 else f'are {data} rows'}, expected at least "
+            f"{_FEWEST} to compare drawn rows with; give more rows."
+        )
+    if drawn < _FEWEST_DRAWN:
+        raise DataError(
+            f"{what}: {drawn} drawn row is to be compared with it, expected at least "
+            f"{_FEWEST_DRAWN}; draw more."
+        )
+
+
+def _spread(values: Tensor) -> float:
+    """Standard deviation of the values that are known, 0 where they are the same or none."""
+    known = values[values.isfinite()]
+    return float(known.std()) if len(known) > 1 and bool((known != known[0]).any()) else 0.0
 
 
 def _margin(column: Column, drawn: Tensor, data: Tensor) -> dict[str, Any]:
@@ -90,17 +131,20 @@ def _as_numbers(
             names += [f"{column.name}={label}" for label in column.labels]
             parts.append(math.sqrt(2.0) * (rows[:, i, None] == codes).to(rows))
             continue
-        known = scale[:, i][~scale[:, i].isnan()]
-        spread = known.std().clamp_min(torch.finfo(rows.dtype).tiny)
+        known = scale[:, i][scale[:, i].isfinite()]
         names.append(column.name)
-        parts.append(((rows[:, i, None] - known.mean()) / spread).nan_to_num())
-    return names, torch.cat(parts, -1)
+        parts.append(((rows[:, i, None] - known.mean()) / known.std()).nan_to_num(0.0, 0.0, 0.0))
+    return names, torch.cat(parts, -1) if parts else rows[:, :0]
 
 
 def _correlations(names: Sequence[str], drawn: Tensor, data: Tensor) -> dict[str, Any]:
-    if len(names) < 2:
+    # what is the same in all rows has no correlations; rounding would make some up
+    vary = (drawn.amax(0) > drawn.amin(0)) & (data.amax(0) > data.amin(0))
+    used = vary.nonzero()[:, 0].tolist()
+    if len(used) < 2:
         return {}
-    apart = (torch.corrcoef(drawn.T) - torch.corrcoef(data.T)).abs().nan_to_num()
+    names = [names[i] for i in used]
+    apart = (torch.corrcoef(drawn[:, used].T) - torch.corrcoef(data[:, used].T)).abs()
     pairs = torch.triu_indices(len(names), len(names), 1)
     each = apart[pairs[0], pairs[1]]
     most = int(each.argmax())

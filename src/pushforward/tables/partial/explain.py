@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from pushforward.tables.schema.cells import UNSEEN
 from pushforward.tables.schema.column import Column
 from pushforward.tables.schema.words import shown
 from pushforward.tables.scoring import Scorer
 
-__all__ = ["Surprise", "surprises"]
+__all__ = ["Surprise", "outside", "surprises"]
 
 _COARSE = 129  # places that a number is looked for at, at first
 _FINE = 129  # places more, where the first found it likely
@@ -27,18 +29,27 @@ class Surprise(NamedTuple):
     Attributes:
         column: its name.
         nats: how much less likely its value is, given the other columns, than such values are on
-            average: 0 for a usual one.
+            average: 0 for a usual one, infinite for one without density.
         value: what stands there, as it is shown.
         expected: what was to be expected: the median, or the most likely label.
+        why: what is wrong with it whatever the others are, such as ``outside 0 to 100``; or empty.
     """
 
     column: str
     nats: float
     value: str
     expected: str
+    why: str = ""
 
     def __str__(self) -> str:
-        return f"{self.column} {self.value} (+{self.nats:.1f} nats; expected {self.expected})"
+        return f"{self.column} {self.value} ({self.size}; expected {self.expected})"
+
+    @property
+    def size(self) -> str:
+        """How surprising it is, in words."""
+        if math.isfinite(self.nats):
+            return f"{self.nats:+.1f} nats"
+        return self.why or "its density is zero there"
 
 
 def surprises(scorer: Scorer, numbers: Tensor) -> list[list[Surprise]]:
@@ -52,12 +63,62 @@ def surprises(scorer: Scorer, numbers: Tensor) -> list[list[Surprise]]:
         numbers: of the schema's columns, ``(n, columns)``.
     """
     width = len(scorer.schema.features)
+    columns = scorer.schema.columns[:width]
     found = []
     for row in numbers:
-        each = [_surprise(scorer, row, place) for place in range(width)]
+        beyond = [bool(outside(c, float(v))) for c, v in zip(columns, row, strict=False)]
+        if any(beyond):  # all other columns are as impossible beside such a value
+            each = [_impossible(scorer, row, place, beyond) for place in range(width)]
+        else:
+            each = [_surprise(scorer, row, place) for place in range(width)]
         known = [one for one in each if one is not None]
         found.append(sorted(known, key=lambda one: -one.nats))
     return found
+
+
+def outside(column: Column, number: float) -> str:
+    """Which bounds of its column a number violates, in words; empty where it does not.
+
+    Example:
+        >>> percent = Column("p", "Float64", "interval", ends=(0.0, 100.0))
+        >>> outside(percent, 150.0), outside(percent, 0.0), outside(percent, 50.0)
+        ('outside 0 to 100', 'at an end of 0 to 100 that no training row reached', '')
+    """
+    low, high = column.ends
+    if math.isnan(number) or number in (value for value, _ in column.atoms):
+        return ""
+    below, above = low is not None and number < low, high is not None and number > high
+    if below or above:
+        if low is not None and high is not None:
+            return f"outside {low:g} to {high:g}"
+        return f"below {low:g}" if below else f"above {high:g}"
+    if column.counted or number not in column.ends:
+        return ""
+    if low is None or high is None:
+        return f"at the end {number:g} that no training row reached"
+    return f"at an end of {low:g} to {high:g} that no training row reached"
+
+
+def _impossible(scorer: Scorer, row: Tensor, place: int, beyond: Sequence[bool]) -> Surprise | None:
+    """What to say of a value outside of its column's bounds; of others nothing."""
+    if not beyond[place]:
+        return None
+    column = scorer.schema.columns[place]
+    usual = row.clone()
+    for other, strange in enumerate(beyond):
+        if strange:  # such values would leave nothing to be expected
+            usual[other] = scorer.schema.columns[other].usual
+    values, log_mass, log_p = _alternatives(scorer, usual, place, column)
+    share = (log_p + log_mass).softmax(0)
+    expected = _middle(values, share, column) if bool(share.isfinite().all()) else column.usual
+    number = float(row[place])
+    return Surprise(
+        column.name,
+        math.inf,
+        shown(column, number),
+        shown(column, expected),
+        outside(column, number),
+    )
 
 
 def _surprise(scorer: Scorer, row: Tensor, place: int) -> Surprise | None:
@@ -77,6 +138,7 @@ def _surprise(scorer: Scorer, row: Tensor, place: int) -> Surprise | None:
         here - float((share * each).sum()),
         shown(column, float(row[place])),
         shown(column, expected),
+        "no training row had it" if column.labels and float(row[place]) == UNSEEN else "",
     )
 
 

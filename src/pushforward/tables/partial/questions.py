@@ -91,11 +91,30 @@ class PartialRows:
         for chunk in table.chunks(there):
             refuse_kinds(chunk, columns, table.title)
             rows = numbers(chunk.frame, columns)
-            refuse_values(chunk, columns, rows, table.title, "error")
+            refuse_values(chunk, columns, rows, table.title, "learn")
             whole = torch.full((len(rows), len(self.schema.names)), math.nan, dtype=torch.float64)
             whole[:, places] = torch.from_numpy(rows)
             parts.append(whole)
         return torch.cat(parts)
+
+    def _scorable(self, data: Any, unseen: str) -> tuple[Tensor, Tensor, str]:
+        """Rows as scoring reads them, which of them it scores, and what messages call the table.
+
+        A label that no training row had is ``UNSEEN`` if ``unseen`` is ``lowest``.
+        """
+        from pushforward.data.readers import open_table
+        from pushforward.tables.schema.matrix import chunk_rows
+        from pushforward.tables.scoring import matched
+
+        if unseen not in ("error", "lowest"):
+            raise ArgumentError(f"unseen is {unseen!r}, expected 'error' or 'lowest'.")
+        table = open_table(data)
+        names, _ = matched(table, self.schema)
+        parts, complete = [], []
+        for _, rows, whole in chunk_rows(table, names, names, self.schema, table.title, unseen):
+            parts.append(torch.from_numpy(rows))
+            complete.append(torch.from_numpy(whole))
+        return torch.cat(parts), torch.cat(complete), table.title
 
     def marginal(
         self,
@@ -259,37 +278,50 @@ class PartialRows:
         error = 0.5 * float(ordered[ends[1]] - ordered[ends[0]])
         return Region(level, float(ordered[round(place)]), error)
 
-    def explain(self, data: Any) -> list[list[Surprise]]:
+    def explain(self, data: Any, *, unseen: str = "error") -> list[list[Surprise]]:
         """Which columns make rows unlikely: the surprise of each column given all others.
 
         Of each row the columns, the most surprising first: how many nats less likely its value is,
         given the others, than such values are on average, and what was to be expected instead. It
-        takes some hundred densities a row and column.
+        takes some hundred densities a row and column. Of a row that is not scored because values
+        are missing nothing is said; of one without density, which columns make it impossible.
 
         Args:
-            data: complete rows.
+            data: rows.
+            unseen: what becomes of a label that no training row had, as in ``log_prob``.
         """
         from pushforward.tables.partial.explain import surprises
 
-        numbers = self._numbers(data)
-        self._filled(numbers, range(len(self.schema.names)))
-        return surprises(self._scorer(), numbers)
+        numbers, complete, _ = self._scorable(data, unseen)
+        found = iter(surprises(self._scorer(), numbers[complete]))
+        return [next(found) if whole else [] for whole in complete.tolist()]
 
-    def calibration(self, data: Any) -> dict[str, Any]:
+    def calibration(self, data: Any, *, unseen: str = "error") -> dict[str, Any]:
         """Whether the model's probabilities are right, on rows that it was not fitted to.
 
         Args:
-            data: complete rows, a few hundred or more.
+            data: rows, a few hundred or more; those that are not scored because values are
+                missing are left out.
+            unseen: what becomes of a label that no training row had, as in ``log_prob``.
 
         Returns:
             what ``tables.calibration`` tells: shares of the rows in regions of highest density,
-            PIT and central intervals of each column of numbers, the energy score.
+            PIT and central intervals of each column of numbers, the energy score; and
+            ``rows_left_out``.
+
+        Raises:
+            DataError: no row is complete.
         """
         from pushforward.tables.calibration import calibration
 
-        numbers = self._numbers(data)
-        self._filled(numbers, range(len(self.schema.names)))
-        return calibration(self._scorer(), numbers)
+        numbers, complete, what = self._scorable(data, unseen)
+        if not bool(complete.any()):
+            raise DataError(
+                f"{what}: all of its {len(numbers)} rows have missing or infinite values, expected "
+                f"complete ones to compare the model with; fill them in."
+            )
+        found = calibration(self._scorer(), numbers[complete])
+        return {**found, "rows_left_out": int((~complete).sum())}
 
     def likeness(self, drawn: Any, data: Any) -> dict[str, Any]:
         """How like drawn rows are to rows of a table, and whether they are copies of them.

@@ -82,7 +82,7 @@ def load_matrix(
     context = None if given is None else torch.empty(table.rows, given.width, dtype=dtype)
     weight = torch.empty(table.rows, dtype=dtype) if weighted else None
     start = 0
-    for _, values, complete in chunk_rows(table, names, names, schema, what):
+    for _, values, complete in chunk_rows(table, names, names, schema, what, "learn"):
         rows = torch.from_numpy(values if complete.all() else values[complete])
         end = start + len(rows)
         x[start:end] = features.rows(rows[:, :width])
@@ -200,6 +200,8 @@ def refuse_values(
                     f", or score such rows as the least likely value that is known with "
                     f"{option('unseen', 'lowest')}"
                 )
+            elif unseen == "learn":
+                advice = ", leave such rows out, or fit a new model, which learns it too"
             known = ", ".join(column.labels[:5]) + (", …" if len(column.labels) > 5 else "")
             raise DataError(
                 f"{what}: column {column.name!r} holds {label!r} in {chunk.place(int(bad[0]))}, "
