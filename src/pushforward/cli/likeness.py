@@ -51,6 +51,11 @@ def print_likeness(screen: Console, facts: dict[str, Any], data: str) -> None:
 def _verdict(apart: dict[str, float]) -> str:
     if apart["copies"] > apart["repeats"] + 0.01:
         return f"{apart['copies']:.1%} of the drawn rows are copies of rows of the table"
+    if apart["near"] > apart["near_by_chance"]:
+        return (
+            f"{apart['near']:.1%} of the drawn rows are nearer to a row of the table than all but "
+            f"2 % of its own rows are, as near copies would be"
+        )
     if apart["drawn"] < 0.7 * apart["data"]:
         return "drawn rows are suspiciously near to rows of the table"
     return "drawn rows are no copies"

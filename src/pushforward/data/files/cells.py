@@ -106,9 +106,7 @@ def _cast(cells: polars.Series, kind: Kind) -> polars.Series:
 
 def _padded(cells: polars.Series) -> bool:
     """Whether a whole number is written with zeros in front, as postal codes are."""
-    return bool(
-        cells.str.contains(r"^\s*0").any() and cells.str.contains(r"^\s*0[0-9]+\s*$").any()
-    )
+    return bool(cells.str.contains(r"^\s*0").any() and cells.str.contains(r"^\s*0[0-9]+\s*$").any())
 
 
 def _counts(cells: polars.Series, kind: Kind) -> int:
