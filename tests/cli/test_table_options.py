@@ -224,7 +224,7 @@ class TestFrom:
         result = typed("fit", "t.csv", "--from", place / "model.safetensors")
         assert (result.status, result.out) == (1, "")
         assert result.err == (
-            "Error: t.csv: there is 1 row, expected at least 2 to go on from the model with; "
+            "Error: t.csv: there is 1 row that can be learned from, expected at least 2; "
             "give more rows.\n"
         )
         assert not list(here.glob("*.safetensors"))

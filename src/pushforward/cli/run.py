@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from pushforward.cli.guard import INTERRUPTED
-from pushforward.errors import DataError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from pushforward.tables import Schema, TableFlow
 
 __all__ = ["Job", "fit_and_report"]
-
-_LEAST_ROWS = 2
 
 
 @dataclass(frozen=True)
@@ -83,16 +80,12 @@ def fit_and_report(job: Job, screen: Console) -> tuple[TableFlow, dict[str, Any]
     if "checkpoint" in training and every is not None:
         training["checkpoint"] = Checkpoints(training["checkpoint"], seconds=every)
 
-    def begin(schema: Schema, choice: Mapping[str, Any], flow: Flow) -> None:
-        if job.older is not None:
-            _refuse_few(job.data, schema)
-        if job.quiet:
-            return
+    def announce(schema: Schema, choice: Mapping[str, Any], flow: Flow) -> None:
         print_source(screen, job.label or job.data, schema)
         print_schema(screen, schema)
         print_choice(screen, choice, flow)
 
-    options = {**training, "progress": not job.quiet, "ready": begin}
+    options = {**training, "progress": not job.quiet, "ready": None if job.quiet else announce}
     if job.older is None:
         table.fit(job.data, **job.table_options, **options)
     else:
@@ -121,23 +114,6 @@ def _table(job: Job) -> TableFlow:
         recipe = pf.flows.find("nsf" if job.flow == "auto" else job.flow)
         settings = settings_of(recipe.name, recipe.build, job.pairs)
     return pf.TableFlow(job.flow, settings=settings, seed=job.seed)
-
-
-def _refuse_few(data: str, schema: Schema) -> None:
-    """Refuse to go on from a single row: one is held out, and one at least is learned from.
-
-    Raises:
-        DataError: there are fewer than two complete rows.
-    """
-    used = schema.rows_read - schema.rows_dropped
-    if used >= _LEAST_ROWS:
-        return
-    left = f" ({schema.rows_read} less {schema.rows_dropped} with missing values)"
-    raise DataError(
-        f"{data}: there {'is 1 row' if used == 1 else f'are {used} rows'}"
-        f"{left if schema.rows_dropped else ''}, expected at least {_LEAST_ROWS} to go on from "
-        f"the model with; give more rows."
-    )
 
 
 def _say_how_to_go_on() -> None:

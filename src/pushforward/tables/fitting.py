@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pushforward.errors import ArgumentError
+from pushforward.errors import ArgumentError, DataError
 from pushforward.flows import Flow
 from pushforward.numerics.subset import some_of
 from pushforward.tables.choice import Choice, likelihood
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["QUANTILES", "drift", "measure", "read", "train", "with_range_of"]
 
 QUANTILES = 4001  # of the training rows' log-densities
+_LEAST = 2  # rows: one is held out, and one learned from
 _SCORED = 100_000  # training rows that are scored for them, at most
 
 
@@ -55,6 +56,12 @@ def read(
         )
     dtype = torch.float64 if options.get("precision") == "float64" else torch.float32
     rows = counting(Rows(*load_matrix(table, schema, dtype=dtype)))
+    if len(rows.x) < _LEAST:
+        counted = "there is 1 row" if len(rows.x) == 1 else f"there are {len(rows.x)} rows"
+        raise DataError(
+            f"{table.title}: {counted} that can be learned from, expected at least {_LEAST}; give "
+            f"more rows."
+        )
     learned, held = split(len(rows.x), validation, seed)
     features = layouts(schema)[0]
     plain = features.names[features.head :]
