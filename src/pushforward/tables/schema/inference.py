@@ -15,7 +15,7 @@ from pushforward.tables.schema.column import Column, Declared, declared
 from pushforward.tables.schema.kinds import kind_of_numbers
 from pushforward.tables.schema.look import Look, look
 from pushforward.tables.schema.schema import Missing, Schema
-from pushforward.tables.schema.survey import Survey
+from pushforward.tables.schema.survey import WHOLE, Survey
 
 __all__ = ["infer_schema"]
 
@@ -86,7 +86,7 @@ def infer_schema(
     survey = Survey([known.get(n, Column(n, "")) for n in names], weights, missing, signed)
     for chunk in table.chunks(survey.names):
         survey.update(chunk, what)
-    problems = [*survey.problems(), *_few_rows(survey, missing)]
+    problems = [*survey.problems(), *_few_rows(survey, missing), *_too_large(survey, said)]
     described = [] if problems else _described(survey, said)
     if plain:  # an atom would be a code, which such a flow has no place for
         described = [replace(c, atoms=(), treatment="") if c.atoms else c for c in described]
@@ -209,6 +209,25 @@ def _described(survey: Survey, said: Mapping[str, Declared]) -> list[Column]:
     return found
 
 
+def _too_large(survey: Survey, said: Mapping[str, Declared]) -> list[str]:
+    """A sentence for each column of whole numbers that float64 would take for one another."""
+    found = []
+    for column in survey.columns:
+        first = survey.beyond(column.name)
+        asked = said[column.name].type if column.name in said else "integer"
+        if first and asked == "integer":
+            found.append(_beyond(column.name, f", the first in {first}"))
+    return found
+
+
+def _beyond(name: str, where: str) -> str:
+    return (
+        f"column {name!r} holds whole numbers beyond 2^53 = {WHOLE:,.0f}{where}, of which "
+        f"neighbours cannot be told apart; leave it out if it numbers the rows, or subtract what "
+        f"its values share, or divide by it."
+    )
+
+
 def _unusable(column: Column) -> list[str]:
     """What is wrong with the numbers of a column, given what it is taken for."""
     if column.low is None or column.high is None or column.type == "constant":
@@ -219,6 +238,8 @@ def _unusable(column: Column) -> list[str]:
             f"column {name!r} ranges from {low:g} to {high:g}, which float32 cannot compute with; "
             f"change its unit."
         ]
+    if column.type == "integer" and max(-low, high) >= WHOLE:
+        return [_beyond(name, "")]
     if column.type in ("integer", "interval", "positive"):
         least, most = column.ends
         if (least is not None and low < least) or (most is not None and high > most):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from pushforward.tables.schema.cells import same_label
+from pushforward.tables.schema.cells import label_of
 from pushforward.tables.schema.column import Column, Declared
 from pushforward.tables.schema.survey import ColumnSurvey
 
@@ -33,8 +33,9 @@ def kind_of_numbers(column: Column, known: ColumnSurvey, said: Declared | None) 
         said: what somebody said that it is, or None.
     """
     column = _described(column, known)
-    if column.low == column.high and known.count and said is None:
-        label = (same_label(repr(column.low)),)
+    low, high = known.ends
+    if low == high and known.count and said is None:
+        label = (label_of(low),)
         return replace(column, type="constant", labels=label, reason="the same in all rows")
     column = _inferred(column, known) if said is None else _as_said(column, said)
     column = replace(column, step=_step(column, known))
@@ -116,7 +117,7 @@ def _labelled(column: Column, known: ColumnSurvey, type: str, reason: str) -> Co
     return replace(
         column,
         type=type,  # type: ignore[arg-type]
-        labels=tuple(same_label(repr(value)) for value, _ in found),
+        labels=tuple(label_of(value) for value, _ in found),
         shares=tuple(count / known.count for _, count in found),
         reason=reason,
     )

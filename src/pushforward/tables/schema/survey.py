@@ -16,9 +16,11 @@ from pushforward.tables.schema.cells import numbers, refuse_kinds
 from pushforward.tables.schema.column import Column
 from pushforward.tables.schema.schema import Missing
 
-__all__ = ["ColumnSurvey", "Survey"]
+__all__ = ["WHOLE", "ColumnSurvey", "Survey"]
 
+WHOLE = 2.0**53  # from here on every float64 is whole, and neighbours of whole numbers are lost
 _DECIMALS = 6  # steps down to 1e-6 are looked for
+_TELLING = 1e14  # steps beyond which rounding hides whether a number is a multiple of the step
 
 
 @dataclass
@@ -68,16 +70,20 @@ class ColumnSurvey:
 
 
 def _decimals(values: NDArray[numpy.float64], known: int | None) -> int | None:
-    """How many decimal places numbers have that need at least so many; None for more than six."""
+    """How many decimal places numbers have that need at least so many; None for more than six.
+
+    None also for numbers so large that float64 cannot hold the next place: all of them look whole.
+    """
     if known is None or not values.any():
         return known
     for places in range(known, _DECIMALS + 1):
-        scaled = values * 10.0**places
-        if not numpy.abs(scaled).max() >= 0.5:  # all would be zero, whatever they are
+        scaled = numpy.abs(values) * 10.0**places
+        most = scaled.max()
+        if not most >= 0.5:  # all would be zero, whatever they are
             continue
-        if bool(
-            (numpy.abs(scaled - numpy.round(scaled)) <= 1e-15 * numpy.abs(scaled) + 1e-9).all()
-        ):
+        if most >= (WHOLE if places == 0 else _TELLING):
+            return None
+        if bool((numpy.abs(scaled - numpy.round(scaled)) <= 1e-15 * scaled + 1e-9).all()):
             return places
     return None
 
@@ -104,6 +110,7 @@ class Survey:
         self._missing: dict[str, _Flaw] = {}
         self._infinite: dict[str, _Flaw] = {}
         self._negative: dict[str, _Flaw] = {}
+        self._beyond: dict[str, _Flaw] = {}
         self._weight = 0.0
 
     @property
@@ -122,6 +129,8 @@ class Survey:
             kind = str(chunk.frame[column.name].dtype)
             if kind not in self.dtypes[place]:
                 self.dtypes[place].append(kind)
+            if not column.labels:
+                self._look_beyond(chunk, column.name)
         columns = list(self.columns)
         if self.weights is not None:
             columns.append(Column(self.weights, ""))
@@ -141,6 +150,17 @@ class Survey:
         complete = ~spoiled.any(1)
         self.rows_used += int(complete.sum())
         self._measure(rows if complete.all() else rows[complete], chunk)
+
+    def _look_beyond(self, chunk: Chunk, name: str) -> None:
+        """Note whole numbers that float64 cannot tell apart, before they become float64."""
+        cells = chunk.frame[name]
+        if not cells.dtype.is_integer():
+            return
+        low, high = cells.min() or 0, cells.max() or 0
+        if low <= -WHOLE or high >= WHOLE:  # type: ignore[operator]
+            beyond = (cells >= WHOLE) | (cells <= -WHOLE)
+            first = chunk.place(int(beyond.arg_true()[0]))
+            self._beyond.setdefault(name, _Flaw(first, 0)).count += int(beyond.sum())
 
     def _measure(self, rows: NDArray[numpy.float64], chunk: Chunk) -> None:
         if self.weights is not None:
@@ -197,6 +217,10 @@ class Survey:
                 f"the weights in column {self.weights!r} are all zero; "
                 f"some must be positive, or leave {option('weights')} out."
             )
+
+    def beyond(self, name: str) -> str:
+        """Where a column of a whole-number type first holds a number beyond 2^53, or ''."""
+        return self._beyond[name].first if name in self._beyond else ""
 
     def gaps(self, name: str) -> float:
         """Share of the rows in which a column holds no value."""
