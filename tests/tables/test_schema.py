@@ -357,6 +357,36 @@ class TestDependence:
         table["price"] = 1.99 * table["count"]
         assert "'price' is a copy of 'count'" in refusal(table)[0]
 
+    def test_a_product_or_ratio_of_columns_above_zero(self):
+        draw = np.random.default_rng(0)
+        table = {"unit": draw.lognormal(1.0, 1.0, 300), "qty": draw.lognormal(0.0, 0.5, 300)}
+        assert {c.type for c in infer_schema(table).columns} == {"positive"}
+        table["total"] = table["unit"] * table["qty"]
+        (line,) = refusal(table)
+        assert "'total' is a product of powers of 'unit', 'qty', as a total or a ratio is" in line
+        assert "columns=['unit', 'qty']" in line
+        square = {"side": table["unit"], "area": table["unit"] ** 2}
+        assert "'area' is a power of 'side', but for its unit" in refusal(square)[0]
+        # a copy is named once, and a sum of the same columns is no product
+        assert len(refusal({"side": table["unit"], "copy": 3.0 * table["unit"]})) == 1
+        loose = table["total"] * draw.lognormal(0.0, 0.01, 300)
+        assert len(infer_schema({**table, "total": loose}).columns) == 3
+
+    def test_a_price_that_a_count_and_a_price_a_piece_determine(self):
+        draw = np.random.default_rng(0)
+        count, each = 1 + draw.poisson(3.0, 300), draw.lognormal(1.0, 1.0, 300)
+        (line,) = refusal({"each": each, "count": count, "all": count * each})
+        assert "'all' is a product of powers of 'count', 'each'" in line
+
+    def test_copies_among_more_columns_than_rows(self):
+        draw = np.random.default_rng(0)
+        table = {f"x{i}": draw.normal(size=30) for i in range(41)}
+        with pytest.warns(UserWarning, match="fewer than columns"):
+            infer_schema(table)
+        table["b"] = 2.0 * table["x1"]
+        (line,) = refusal(table)
+        assert "'b' is a copy of 'x1', but for unit and offset" in line
+
     def test_context_columns_may_depend_on_each_other(self):
         table = numbers()
         table["d"] = 3 * table["a"] + 1

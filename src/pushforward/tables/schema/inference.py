@@ -11,6 +11,8 @@ from pushforward.advice import option
 from pushforward.data.readers import open_table
 from pushforward.data.table_source import TableSource, did_you_mean
 from pushforward.errors import ArgumentError, DataError, InputTypeError
+from pushforward.numerics.sketches import Scatter
+from pushforward.numerics.sketches.scatter import Dependence
 from pushforward.tables.schema.column import Column, Declared, declared
 from pushforward.tables.schema.kinds import kind_of_numbers
 from pushforward.tables.schema.look import Look, look
@@ -20,6 +22,8 @@ from pushforward.tables.schema.survey import WHOLE, Survey
 __all__ = ["infer_schema"]
 
 _LEAST_ROWS = 2
+_LEAST_PAIRED = 10  # rows that do not lie on one line by chance, rounded as they may be
+_SAME = 1e-10  # of the variance may be left of a copy
 _CONTINUOUS = ("real", "positive", "interval")
 
 
@@ -271,23 +275,46 @@ def _dependent(survey: Survey, columns: list[Column], features: int) -> list[str
     """Columns that others determine exactly: their density given those is infinite."""
     names = [column.name for column in columns]
     numbers = [i for i, column in enumerate(columns) if not column.labels]
-    if survey.scatter.count <= len(numbers):  # any so few rows depend
-        return []
     # Context first: a feature that it determines has no density, the other way round is no harm.
     # Then what has a probability, which is at most 1 whatever determines it.
     order = sorted(numbers, key=lambda i: (i < features, columns[i].type in _CONTINUOUS, i))
-    found = []
-    for one in survey.scatter.dependences(order=order):
-        if one.column < features and columns[one.column].type in _CONTINUOUS:
-            of = [repr(names[place]) for place in one.of]
-            copy = f"a copy of {of[0]}, but for unit and offset"
-            how = copy if len(of) == 1 else f"a linear combination of {', '.join(of)}"
-            left = [name for name in names[:features] if name != names[one.column]]
-            found.append(
-                f"column {names[one.column]!r} is {how}, so that the density is infinite; leave "
+    found: dict[int, str] = {}
+    for one in _dependences(survey.scatter, order):
+        of = [repr(names[place]) for place in one.of]
+        copy = f"a copy of {of[0]}, but for unit and offset"
+        found[one.column] = copy if len(of) == 1 else f"a linear combination of {', '.join(of)}"
+    above = [i for i in order if survey.each[i].ends[0] > 0.0 and i not in found]
+    for one in _dependences(survey.log_scatter, above):
+        of = [repr(names[place]) for place in one.of]
+        power = f"a power of {of[0]}, but for its unit"
+        product = f"a product of powers of {', '.join(of)}, as a total or a ratio is"
+        found[one.column] = power if len(of) == 1 else product
+    problems = []
+    for place, how in sorted(found.items()):
+        if place < features and columns[place].type in _CONTINUOUS:
+            left = [name for name in names[:features] if name != names[place]]
+            problems.append(
+                f"column {names[place]!r} is {how}, so that the density is infinite; leave "
                 f"one of them out, as with {option('columns', left)}."
             )
-    return found
+    return problems
+
+
+def _dependences(scatter: Scatter, order: list[int]) -> list[Dependence]:
+    """Columns that those before them determine; of few rows, where all do, only those of one."""
+    if scatter.count > len(order):
+        return scatter.dependences(order=order)
+    if scatter.count < _LEAST_PAIRED:
+        return []
+    covariance = scatter.covariance[order][:, order]
+    scale = covariance.diagonal().sqrt()
+    alone = (covariance / scale.outer(scale)).square() > 1.0 - _SAME  # a constant gives NaN
+    first = alone.tril(-1).byte().argmax(1)
+    return [
+        Dependence(order[i], (order[int(first[i])],))
+        for i in range(len(order))
+        if bool(alone[i, :i].any())
+    ]
 
 
 def _warn_few(survey: Survey, features: int, what: str) -> None:

@@ -106,6 +106,7 @@ class Survey:
         self.dtypes: list[list[str]] = [[] for _ in columns]
         self.each = [ColumnSurvey() for _ in columns]
         self.scatter = Scatter(len(columns))
+        self.log_scatter = Scatter(len(columns))  # of logarithms; 0 for a column that has none
         self.rows_read = self.rows_used = self.rows_with_gaps = 0
         self._missing: dict[str, _Flaw] = {}
         self._infinite: dict[str, _Flaw] = {}
@@ -176,7 +177,12 @@ class Survey:
             column = values[:, place]
             one.update(column if there[:, place].all() else column[there[:, place]])
         whole = there.all(1)
-        self.scatter.update(values if whole.all() else values[whole])
+        values = values if whole.all() else values[whole]
+        self.scatter.update(values)
+        above = [place for place, one in enumerate(self.each) if one.ends[0] > 0.0]
+        logs = numpy.zeros_like(values)
+        logs[:, above] = numpy.log(values[:, above])
+        self.log_scatter.update(logs)
 
     def problems(self) -> Iterator[str]:
         """A sentence for each column with values that cannot be used, and for the weights."""
