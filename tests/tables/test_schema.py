@@ -378,6 +378,18 @@ class TestDependence:
         (line,) = refusal({"each": each, "count": count, "all": count * each})
         assert "'all' is a product of powers of 'count', 'each'" in line
 
+    def test_copies_of_what_has_a_probability_are_noted(self):
+        draw = np.random.default_rng(0)
+        gaps = np.where(draw.random(100) < 0.2, np.nan, 1.0)
+        table = {"n": draw.poisson(9.0, 100), "word": ["yes", "no"] * 50}
+        table |= {"n2": table["n"] * 1.0, "word2": table["word"], "other": ["b", "a"] * 50}
+        table["holes"] = table["n"] * gaps
+        notes = {row[0]: row[-1] for row in infer_schema(table, missing="model").rows()}
+        assert "the same as column 'n' in every row: one of them can be left out" in notes["n2"]
+        assert "the same as column 'word' in every row" in notes["word2"]
+        for name in ("n", "word", "other", "holes"):
+            assert "the same as" not in notes[name]
+
     def test_copies_among_more_columns_than_rows(self):
         draw = np.random.default_rng(0)
         table = {f"x{i}": draw.normal(size=30) for i in range(41)}

@@ -210,6 +210,24 @@ def _described(survey: Survey, said: Mapping[str, Declared]) -> list[Column]:
             words = [column.treatment, f"missing in {gaps:.0%} of the rows, which is modelled"]
             column = replace(column, treatment="; ".join(filter(None, words)))
         found.append(column)
+    return _with_copies(found, survey)
+
+
+def _with_copies(columns: list[Column], survey: Survey) -> list[Column]:
+    """Columns with a note where an earlier one says the same in every row.
+
+    Copies with a density are refused elsewhere; a probability given its copy is just 1.
+    """
+    first: dict[tuple[bytes, tuple[str, ...]], str] = {}
+    found = []
+    for column, known in zip(columns, survey.each, strict=True):
+        other = column.name
+        if column.coded or column.counted:
+            other = first.setdefault((known.fingerprint, column.labels), column.name)
+        if other != column.name:
+            note = f"the same as column {other!r} in every row: one of them can be left out"
+            column = replace(column, treatment="; ".join(filter(None, (column.treatment, note))))
+        found.append(column)
     return found
 
 

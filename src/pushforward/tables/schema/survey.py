@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,7 @@ class ColumnSurvey:
         self.frequent = Frequent()
         self.quantiles = Quantiles(1)
         self.decimals: int | None = 0  # places behind the point that all numbers make do with
+        self._seen = hashlib.blake2b(digest_size=16)
 
     def update(self, values: NDArray[numpy.float64]) -> None:
         """Take numbers into account."""
@@ -47,6 +49,15 @@ class ColumnSurvey:
             self.frequent.update(values)
             self.quantiles.update(torch.from_numpy(values[:, None]))
             self.decimals = _decimals(values, self.decimals)
+
+    def compare(self, values: NDArray[numpy.float64]) -> None:
+        """Take the same numbers with their gaps into account, for `fingerprint`."""
+        self._seen.update(values.tobytes())
+
+    @property
+    def fingerprint(self) -> bytes:
+        """The same for columns whose numbers, or codes, are the same in every row."""
+        return self._seen.digest()
 
     @property
     def count(self) -> int:
@@ -176,6 +187,7 @@ class Survey:
         for place, one in enumerate(self.each):
             column = values[:, place]
             one.update(column if there[:, place].all() else column[there[:, place]])
+            one.compare(column)
         whole = there.all(1)
         values = values if whole.all() else values[whole]
         self.scatter.update(values)
