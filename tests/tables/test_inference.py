@@ -1,6 +1,7 @@
 """What columns are taken for, and why; what their owner may say instead."""
 
 import datetime
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import torch
 
 from pushforward.errors import ArgumentError, DataError
 from pushforward.tables import Schema, infer_schema, load_matrix
+from pushforward.tables.layout import Layout
 
 ROWS = 300
 
@@ -98,6 +100,37 @@ def test_large_numbers_with_a_fraction_are_no_whole_numbers():
 def test_rounded_numbers_have_a_step():
     assert column(draws().normal(size=ROWS).round(2)).step == pytest.approx(0.01)
     assert column(draws().normal(size=ROWS)).step == 0.0
+    assert column(draws().lognormal(8.0, 3.0, ROWS).round(2)).step == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("values", "said", "steps"),
+    [
+        (draws().normal(0.0, 3.0, ROWS).round(2), "real", (0.01, 1, 0)),
+        ((4.0 * draws().normal(0.0, 3.0, ROWS)).round() / 4.0, "real", (0.01, 25, 0)),
+        (draws().integers(-9, 9, ROWS) + 0.5, "real", (0.1, 10, 5)),
+        (10 * draws().integers(1, 99, ROWS), "real", (1.0, 10, 0)),
+        (10 * draws().integers(1, 99, ROWS) - 3, "integer", (1.0, 10, 7)),
+        (draws().integers(-99_999_999, 99_999_999, ROWS), "integer", (1.0, 1, 0)),
+    ],
+)
+def test_numbers_of_any_steps_come_back_in_steps(values, said, steps):
+    found = column(values, types={"x": said})
+    assert (found.step, found.stride, found.phase) == pytest.approx(steps)
+    if said == "real":
+        layout = Layout([replace(found, atoms=())])
+        drawn = torch.linspace(-50.0, 50.0, 1001).double()[:, None]
+        units = (layout.numbers(drawn) / found.step).round() - found.phase
+        assert bool((units % found.stride == 0.0).all())
+        assert (layout.numbers(drawn) - drawn).abs().max() <= 0.501 * found.step * found.stride
+
+
+def test_numbers_in_steps_do_not_reach_an_end_that_has_no_density():
+    half = (2.0 * draws().gamma(1.0, 3.0, ROWS)).round() / 2.0 + 0.5
+    found = replace(column(half, types={"x": "positive"}), atoms=())
+    assert (found.type, found.ends) == ("positive", (0.0, None))
+    numbers = Layout([found]).numbers(torch.tensor([[0.01], [0.3], [0.8]]))
+    assert numbers[:, 0].tolist() == [0.5, 0.5, 1.0]
 
 
 def test_few_rows_do_not_make_labels_of_numbers():

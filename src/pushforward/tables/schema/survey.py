@@ -40,6 +40,7 @@ class ColumnSurvey:
         self.frequent = Frequent()
         self.quantiles = Quantiles(1)
         self.decimals: int | None = 0  # places behind the point that all numbers make do with
+        self.steps = Steps()
         self._seen = hashlib.blake2b(digest_size=16)
 
     def update(self, values: NDArray[numpy.float64]) -> None:
@@ -49,6 +50,7 @@ class ColumnSurvey:
             self.frequent.update(values)
             self.quantiles.update(torch.from_numpy(values[:, None]))
             self.decimals = _decimals(values, self.decimals)
+            self.steps.update(values, self.decimals)
 
     def compare(self, values: NDArray[numpy.float64]) -> None:
         """Take the same numbers with their gaps into account, for `fingerprint`."""
@@ -78,6 +80,36 @@ class ColumnSurvey:
     def std(self) -> float:
         """Their standard deviation."""
         return float(self.moments.variance[0].clamp_min(0.0).sqrt())
+
+
+class Steps:
+    """The largest steps that lead from one number of a column to all others, in its last place.
+
+    Attributes:
+        stride: units of the last decimal place between neighbouring numbers, at least; 0 for none.
+        phase: how many such units the numbers lie above a multiple of the stride.
+    """
+
+    def __init__(self) -> None:
+        self.stride, self._places = 0, 0
+        self._first: int | None = None
+
+    def update(self, values: NDArray[numpy.float64], places: int | None) -> None:
+        """Take numbers into account that have so many decimal places, None for too many."""
+        if places is None:
+            self.stride, self._first = 1, 0
+        if places is None or (self.stride == 1 and places == self._places):
+            return
+        finer = 10 ** (places - self._places)
+        units = numpy.round(values * 10.0**places).astype(numpy.int64)
+        first = int(units[0]) if self._first is None else self._first * finer
+        self.stride = int(numpy.gcd.reduce(units - first, initial=self.stride * finer))
+        self._first, self._places = first, places
+
+    @property
+    def phase(self) -> int:
+        """How many units the numbers lie above a multiple of the stride."""
+        return self._first % self.stride if self._first is not None and self.stride else 0
 
 
 def _decimals(values: NDArray[numpy.float64], known: int | None) -> int | None:
