@@ -159,6 +159,17 @@ class TestAtoms:
         # what is frequent among few numbers is no atom, but a number like others
         assert column(draws().poisson(1.0, 1_000)).atoms == ()
 
+    @pytest.mark.parametrize("types", [{}, {"x": "circular:360"}])
+    def test_an_angle_that_many_rows_share(self, types):
+        """As the direction of no wind."""
+        x = draws().uniform(0.0, 360.0, ROWS)
+        assert column(x, types=types).treatment == ""
+        x[::2] = 0.0
+        found = column(x, types=types)
+        assert (found.type, found.atoms) == ("circular", ((0.0, 0.5),))
+        (one,) = Layout([found]).mixed
+        assert (one["codes"], one["value"], one["period"]) == (2, "angle", 360.0)
+
     def test_ends_that_are_reached_are_atoms(self):
         x = draws().uniform(0.0, 1.0, ROWS)
         x[0], x[1:3] = 0.0, 1.0

@@ -38,8 +38,6 @@ def kind_of_numbers(column: Column, known: ColumnSurvey, said: Declared | None) 
         return replace(column, type="constant", labels=label, reason="the same in all rows")
     column = _inferred(column, known) if said is None else _as_said(column, said)
     column = _stepped(column, known)
-    if column.type == "circular":
-        return column
     atoms = _atoms(column, known)
     column = replace(column, atoms=atoms)
     if said is None and column.type == "real" and _at_zero(column):
