@@ -12,6 +12,7 @@ import torch
 from pushforward.errors import ArgumentError, DataError
 from pushforward.tables import Schema, infer_schema, load_matrix
 from pushforward.tables.layout import Layout
+from pushforward.tables.schema.dates import as_dates, as_text
 
 ROWS = 300
 
@@ -256,6 +257,9 @@ class TestDates:
             ("%Y-%m-%d %H:%M:%S", "hour"),
             ("%Y-%m-%dT%H:%M", "hour"),
             ("%d.%m.%Y %H:%M", "hour"),
+            ("%m/%d/%Y %I:%M %p", "hour"),
+            ("%d-%b-%Y", "day"),
+            ("%B %d, %Y", "day"),
         ],
     )
     def test_texts_of_many_forms_are_dates_of_their_unit(self, format, unit):
@@ -267,7 +271,21 @@ class TestDates:
         assert found.high - found.low == pytest.approx({"day": 63, "hour": 49 * 31}[unit], abs=1)
 
     def test_days_before_months_where_both_fit(self):
-        assert column([f"0{i}/0{j}/2024" for i in range(1, 8) for j in (1, 2)]).format == "%d/%m/%Y"
+        found = column([f"0{i}/0{j}/2024" for i in range(1, 8) for j in (1, 2)])
+        assert (found.format, found.reason) == (
+            "%d/%m/%Y",
+            "texts written as %d/%m/%Y, days before months",
+        )
+        assert "months" not in column([f"{i}/1/2024" for i in range(1, 28)]).reason
+
+    def test_times_with_an_offset_are_counted_and_written_in_utc(self):
+        zoned = [f"2020-01-{i % 28 + 1:02}T10:00:00+02:00" for i in range(1, 60, 2)]
+        found = column(zoned)
+        assert (found.type, found.unit, found.format) == ("date", "hour", "%Y-%m-%dT%H:%M:%S%:z")
+        utc = datetime.datetime(2020, 1, 2, 8, tzinfo=datetime.UTC).timestamp() / 3600
+        assert found.low == utc
+        assert as_text(found, utc) == "2020-01-02T08:00:00+00:00"
+        assert as_dates(found, pl.Series([utc]))[0] == "2020-01-02T08:00:00+00:00"
 
     @pytest.mark.parametrize("kind", [pl.Date, pl.Datetime("ms"), pl.Datetime("ns", "Asia/Tokyo")])
     def test_kinds_of_polars(self, kind):

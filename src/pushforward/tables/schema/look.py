@@ -84,6 +84,8 @@ class Look:
             unit = max(self.units, key=list(UNITS).index)
             format = "" if self.dates else self.formats[0]
             why = reason or (f"texts written as {format}" if format else "dates")
+            if format.replace("%d/%m", "%m/%d") in self.formats[1:]:
+                why += ", days before months"
             return replace(made, type="date", unit=unit, format=format, reason=why)
         labels = self._labels()
         counts = [self.labels[label] for label in labels]
