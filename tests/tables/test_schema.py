@@ -167,7 +167,7 @@ class TestRefusals:
 
     def test_numbers_in_quotes_and_lists(self):
         table = {**numbers(30, "a"), "s": [str(i) for i in range(30)]}
-        assert "'s' holds 30 different texts in 30 rows" in refusal(table)[0]
+        assert "'s' looks like numbers written as text; convert them" in refusal(table)[0]
         assert (
             "holds List(Float64) values, which no model reads"
             in refusal(pl.DataFrame({"l": [[1.0]] * 30}))[0]

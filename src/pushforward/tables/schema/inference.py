@@ -170,12 +170,14 @@ def _unreadable(looked: Mapping[str, Look], features: list[str], all_columns: bo
     left = [name for name in features if name not in flawed]
     found = []
     for name, problem in flawed.items():
+        ways = looked[name].remedies()
         advice = "leave it out"
         if left and name in features:
             advice = f"leave it out with {option('columns', left)}"
-        if "different" in problem:
-            advice += f", or insist with {option('types', {name: 'categorical'})}"
-        found.append(f"column {name!r} {problem}; {advice}.")
+        ways.append(advice)
+        if looked[name].may_insist():
+            ways.append(f"insist with {option('types', {name: 'categorical'})}")
+        found.append(f"column {name!r} {problem}; {', or '.join(ways)}.")
     return found
 
 
