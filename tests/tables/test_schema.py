@@ -235,8 +235,9 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("row", "value", "message"),
         [
-            (6, -1.0, "the weights in column 'w' are negative in 1 rows, the first is row 7"),
+            (6, -1.0, "the weights in column 'w' are negative in row 7; weights"),
             (6, np.nan, "column 'w' has 1 missing value, the first in row 7"),
+            ([6, 9], -1.0, "are negative in 2 rows, the first is row 7; weights"),
             (slice(None), 0.0, "the weights in column 'w' are all zero"),
         ],
     )

@@ -31,6 +31,13 @@ class _Flaw:
     first: str
     count: int
 
+    @property
+    def rows(self) -> str:
+        """In how many rows, and the first if there are several."""
+        if self.count == 1:
+            return self.first
+        return f"{self.count} rows, the first is {self.first}"
+
 
 class ColumnSurvey:
     """What is known of the numbers of one column, of the rows that hold one."""
@@ -253,13 +260,12 @@ class Survey:
         if self.missing == "model" and self.weights in self._missing:
             flaw = self._missing[self.weights]
             yield (
-                f"the weights in column {self.weights!r} are missing in {flaw.count} rows, the "
-                f"first is {flaw.first}; fill them in."
+                f"the weights in column {self.weights!r} are missing in {flaw.rows}; fill them in."
             )
         for name, flaw in self._negative.items():
             yield (
-                f"the weights in column {name!r} are negative in {flaw.count} rows, the first is "
-                f"{flaw.first}; weights must be zero or more, or be allowed to be negative with "
+                f"the weights in column {name!r} are negative in {flaw.rows}; "
+                f"weights must be zero or more, or be allowed to be negative with "
                 f"{option('signed_weights', True)}."
             )
         if self.weights is not None and self.rows_used and not self._weight:
