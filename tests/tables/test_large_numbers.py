@@ -38,7 +38,7 @@ def test_whole_numbers_that_float64_cannot_tell_apart_are_refused(values):
 
 def test_whole_numbers_that_float64_tells_apart_stay_whole_numbers():
     assert column(np.arange(ROWS) * (2**53 // ROWS)).type == "integer"
-    assert column(np.arange(ROWS) * float(2**53 // ROWS)).type == "integer"
+    assert column(np.arange(ROWS) * float(2**52 // ROWS)).type == "integer"
 
 
 @pytest.mark.parametrize("scale", [1e10, 1e14, 1e17, 1e25])
@@ -48,6 +48,12 @@ def test_numbers_of_a_large_unit_are_not_whole_for_that(scale):
     if scale > 1e16:
         with pytest.raises(DataError, match=r"beyond 2\^53"):
             column(numbers() * scale, types={"x": "integer"})
+
+
+@pytest.mark.parametrize("scale", [1e7, 1e9, 1e20])
+def test_float32_runs_out_of_fractions_earlier(scale):
+    assert column((numbers() * scale + 20.0 * scale).astype(np.float32)).type == "real"
+    assert column(np.round(numbers() * 1e5).astype(np.float32)).type == "integer"
 
 
 def test_a_density_does_not_depend_on_the_unit():

@@ -19,7 +19,8 @@ from pushforward.tables.schema.schema import Missing
 
 __all__ = ["WHOLE", "ColumnSurvey", "Survey"]
 
-WHOLE = 2.0**53  # from here on every float64 is whole, and neighbours of whole numbers are lost
+WHOLE = 2.0**53  # from here on float64 takes neighbouring whole numbers for one another
+_ALL_WHOLE = {"Float64": 2.0**52, "Float32": 2.0**23, "Float16": 2.0**10}  # fractions end there
 _DECIMALS = 6  # steps down to 1e-6 are looked for
 _TELLING = 1e14  # steps beyond which rounding hides whether a number is a multiple of the step
 
@@ -50,13 +51,13 @@ class ColumnSurvey:
         self.steps = Steps()
         self._seen = hashlib.blake2b(digest_size=16)
 
-    def update(self, values: NDArray[numpy.float64]) -> None:
-        """Take numbers into account."""
+    def update(self, values: NDArray[numpy.float64], all_whole: float = WHOLE) -> None:
+        """Take numbers into account, which are whole anyway from ``all_whole`` on."""
         if len(values):
             self.moments.update(values[:, None])
             self.frequent.update(values)
             self.quantiles.update(torch.from_numpy(values[:, None]))
-            self.decimals = _decimals(values, self.decimals)
+            self.decimals = _decimals(values, self.decimals, all_whole)
             self.steps.update(values, self.decimals)
 
     def compare(self, values: NDArray[numpy.float64]) -> None:
@@ -119,10 +120,10 @@ class Steps:
         return self._first % self.stride if self._first is not None and self.stride else 0
 
 
-def _decimals(values: NDArray[numpy.float64], known: int | None) -> int | None:
+def _decimals(values: NDArray[numpy.float64], known: int | None, all_whole: float) -> int | None:
     """How many decimal places numbers have that need at least so many; None for more than six.
 
-    None also for numbers so large that float64 cannot hold the next place: all of them look whole.
+    None also for numbers so large that their type has no fractions there: all of them look whole.
     """
     if known is None or not values.any():
         return known
@@ -131,7 +132,7 @@ def _decimals(values: NDArray[numpy.float64], known: int | None) -> int | None:
         most = scaled.max()
         if not most >= 0.5:  # all would be zero, whatever they are
             continue
-        if most >= (WHOLE if places == 0 else _TELLING):
+        if most >= (all_whole if places == 0 else _TELLING):
             return None
         if bool((numpy.abs(scaled - numpy.round(scaled)) <= 1e-15 * scaled + 1e-9).all()):
             return places
@@ -225,7 +226,9 @@ class Survey:
         there = ~numpy.isnan(values)
         for place, one in enumerate(self.each):
             column = values[:, place]
-            one.update(column if there[:, place].all() else column[there[:, place]])
+            kind = str(chunk.frame[self.columns[place].name].dtype)
+            present = column if there[:, place].all() else column[there[:, place]]
+            one.update(present, _ALL_WHOLE.get(kind, WHOLE))
             one.compare(column)
         whole = there.all(1)
         values = values if whole.all() else values[whole]
