@@ -62,7 +62,8 @@ class ColumnSurvey:
 
     def compare(self, values: NDArray[numpy.float64]) -> None:
         """Take the same numbers with their gaps into account, for `fingerprint`."""
-        self._seen.update(values.tobytes())
+        if self.decimals == 0 or self.frequent.distinct is not None:  # else it has a density
+            self._seen.update(values.tobytes())
 
     @property
     def fingerprint(self) -> bytes:
