@@ -1,6 +1,7 @@
 """What columns are taken for, and why; what their owner may say instead."""
 
 import datetime
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,8 @@ import torch
 
 from pushforward.errors import ArgumentError, DataError
 from pushforward.tables import Schema, infer_schema, load_matrix
+from pushforward.tables.layout import Layout
+from pushforward.tables.schema.dates import as_dates, as_text
 
 ROWS = 300
 
@@ -98,6 +101,37 @@ def test_large_numbers_with_a_fraction_are_no_whole_numbers():
 def test_rounded_numbers_have_a_step():
     assert column(draws().normal(size=ROWS).round(2)).step == pytest.approx(0.01)
     assert column(draws().normal(size=ROWS)).step == 0.0
+    assert column(draws().lognormal(8.0, 3.0, ROWS).round(2)).step == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("values", "said", "steps"),
+    [
+        (draws().normal(0.0, 3.0, ROWS).round(2), "real", (0.01, 1, 0)),
+        ((4.0 * draws().normal(0.0, 3.0, ROWS)).round() / 4.0, "real", (0.01, 25, 0)),
+        (draws().integers(-9, 9, ROWS) + 0.5, "real", (0.1, 10, 5)),
+        (10 * draws().integers(1, 99, ROWS), "real", (1.0, 10, 0)),
+        (10 * draws().integers(1, 99, ROWS) - 3, "integer", (1.0, 10, 7)),
+        (draws().integers(-99_999_999, 99_999_999, ROWS), "integer", (1.0, 1, 0)),
+    ],
+)
+def test_numbers_of_any_steps_come_back_in_steps(values, said, steps):
+    found = column(values, types={"x": said})
+    assert (found.step, found.stride, found.phase) == pytest.approx(steps)
+    if said == "real":
+        layout = Layout([replace(found, atoms=())])
+        drawn = torch.linspace(-50.0, 50.0, 1001).double()[:, None]
+        units = (layout.numbers(drawn) / found.step).round() - found.phase
+        assert bool((units % found.stride == 0.0).all())
+        assert (layout.numbers(drawn) - drawn).abs().max() <= 0.501 * found.step * found.stride
+
+
+def test_numbers_in_steps_do_not_reach_an_end_that_has_no_density():
+    half = (2.0 * draws().gamma(1.0, 3.0, ROWS)).round() / 2.0 + 0.5
+    found = replace(column(half, types={"x": "positive"}), atoms=())
+    assert (found.type, found.ends) == ("positive", (0.0, None))
+    numbers = Layout([found]).numbers(torch.tensor([[0.01], [0.3], [0.8]]))
+    assert numbers[:, 0].tolist() == [0.5, 0.5, 1.0]
 
 
 def test_few_rows_do_not_make_labels_of_numbers():
@@ -125,6 +159,17 @@ class TestAtoms:
         assert column(x).atoms == ((0.0, 0.6),)
         # what is frequent among few numbers is no atom, but a number like others
         assert column(draws().poisson(1.0, 1_000)).atoms == ()
+
+    @pytest.mark.parametrize("types", [{}, {"x": "circular:360"}])
+    def test_an_angle_that_many_rows_share(self, types):
+        """As the direction of no wind."""
+        x = draws().uniform(0.0, 360.0, ROWS)
+        assert column(x, types=types).treatment == ""
+        x[::2] = 0.0
+        found = column(x, types=types)
+        assert (found.type, found.atoms) == ("circular", ((0.0, 0.5),))
+        (one,) = Layout([found]).mixed
+        assert (one["codes"], one["value"], one["period"]) == (2, "angle", 360.0)
 
     def test_ends_that_are_reached_are_atoms(self):
         x = draws().uniform(0.0, 1.0, ROWS)
@@ -212,6 +257,9 @@ class TestDates:
             ("%Y-%m-%d %H:%M:%S", "hour"),
             ("%Y-%m-%dT%H:%M", "hour"),
             ("%d.%m.%Y %H:%M", "hour"),
+            ("%m/%d/%Y %I:%M %p", "hour"),
+            ("%d-%b-%Y", "day"),
+            ("%B %d, %Y", "day"),
         ],
     )
     def test_texts_of_many_forms_are_dates_of_their_unit(self, format, unit):
@@ -223,7 +271,21 @@ class TestDates:
         assert found.high - found.low == pytest.approx({"day": 63, "hour": 49 * 31}[unit], abs=1)
 
     def test_days_before_months_where_both_fit(self):
-        assert column([f"0{i}/0{j}/2024" for i in range(1, 8) for j in (1, 2)]).format == "%d/%m/%Y"
+        found = column([f"0{i}/0{j}/2024" for i in range(1, 8) for j in (1, 2)])
+        assert (found.format, found.reason) == (
+            "%d/%m/%Y",
+            "texts written as %d/%m/%Y, days before months",
+        )
+        assert "months" not in column([f"{i}/1/2024" for i in range(1, 28)]).reason
+
+    def test_times_with_an_offset_are_counted_and_written_in_utc(self):
+        zoned = [f"2020-01-{i % 28 + 1:02}T10:00:00+02:00" for i in range(1, 60, 2)]
+        found = column(zoned)
+        assert (found.type, found.unit, found.format) == ("date", "hour", "%Y-%m-%dT%H:%M:%S%:z")
+        utc = datetime.datetime(2020, 1, 2, 8, tzinfo=datetime.UTC).timestamp() / 3600
+        assert found.low == utc
+        assert as_text(found, utc) == "2020-01-02T08:00:00+00:00"
+        assert as_dates(found, pl.Series([utc]))[0] == "2020-01-02T08:00:00+00:00"
 
     @pytest.mark.parametrize("kind", [pl.Date, pl.Datetime("ms"), pl.Datetime("ns", "Asia/Tokyo")])
     def test_kinds_of_polars(self, kind):

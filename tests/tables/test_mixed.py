@@ -215,9 +215,22 @@ class TestSamples:
 
     def test_values_of_an_interval_stay_between_its_ends(self):
         share = np.random.default_rng(0).beta(0.3, 0.3, 300).clip(1e-3, 1.0)
-        made = quick({"share": share, "x": share * share}, "nsf", types={"share": "interval:0,1"})
+        table = {"share": share, "x": share * share + 0.01 * np.random.default_rng(1).random(300)}
+        made = quick(table, "nsf", types={"share": "interval:0,1"})
         drawn = made.sample(2_000, seed=0)["share"]
         assert drawn.is_between(0.0, 1.0).all()
+
+    def test_an_angle_that_half_of_the_rows_share(self):
+        angle = np.random.default_rng(0).uniform(0.0, 360.0, 400)
+        angle[::2] = 0.0
+        table = {"x": np.random.default_rng(1).normal(size=400), "angle": angle}
+        made = quick(table, types={"angle": "circular:360"}, steps=200)
+        drawn = made.sample(2_000, seed=0)["angle"]
+        assert abs((drawn == 0.0).mean() - 0.5) < 0.05
+        # a probability of a half at the atom, and else a density over the turn
+        log_p = made.marginal({"angle": [0.0, 90.0]}, ["angle"]).log_prob
+        assert log_p[0] == pytest.approx(np.log(0.5), abs=0.1)
+        assert log_p[1] == pytest.approx(np.log(0.5 / 360.0), abs=0.5)
 
 
 class TestSaving:

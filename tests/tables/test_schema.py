@@ -167,7 +167,7 @@ class TestRefusals:
 
     def test_numbers_in_quotes_and_lists(self):
         table = {**numbers(30, "a"), "s": [str(i) for i in range(30)]}
-        assert "'s' holds 30 different texts in 30 rows" in refusal(table)[0]
+        assert "'s' looks like numbers written as text; convert them" in refusal(table)[0]
         assert (
             "holds List(Float64) values, which no model reads"
             in refusal(pl.DataFrame({"l": [[1.0]] * 30}))[0]
@@ -235,8 +235,9 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("row", "value", "message"),
         [
-            (6, -1.0, "the weights in column 'w' are negative in 1 rows, the first is row 7"),
+            (6, -1.0, "the weights in column 'w' are negative in row 7; weights"),
             (6, np.nan, "column 'w' has 1 missing value, the first in row 7"),
+            ([6, 9], -1.0, "are negative in 2 rows, the first is row 7; weights"),
             (slice(None), 0.0, "the weights in column 'w' are all zero"),
         ],
     )
@@ -356,6 +357,48 @@ class TestDependence:
         table = {"count": draw.poisson(20.0, 100), "other": draw.normal(size=100)}
         table["price"] = 1.99 * table["count"]
         assert "'price' is a copy of 'count'" in refusal(table)[0]
+
+    def test_a_product_or_ratio_of_columns_above_zero(self):
+        draw = np.random.default_rng(0)
+        table = {"unit": draw.lognormal(1.0, 1.0, 300), "qty": draw.lognormal(0.0, 0.5, 300)}
+        assert {c.type for c in infer_schema(table).columns} == {"positive"}
+        table["total"] = table["unit"] * table["qty"]
+        (line,) = refusal(table)
+        assert "'total' is a product of powers of 'unit', 'qty', as a total or a ratio is" in line
+        assert "columns=['unit', 'qty']" in line
+        square = {"side": table["unit"], "area": table["unit"] ** 2}
+        assert "'area' is a power of 'side', but for its unit" in refusal(square)[0]
+        # a copy is named once, and a sum of the same columns is no product
+        assert len(refusal({"side": table["unit"], "copy": 3.0 * table["unit"]})) == 1
+        loose = table["total"] * draw.lognormal(0.0, 0.01, 300)
+        assert len(infer_schema({**table, "total": loose}).columns) == 3
+
+    def test_a_price_that_a_count_and_a_price_a_piece_determine(self):
+        draw = np.random.default_rng(0)
+        count, each = 1 + draw.poisson(3.0, 300), draw.lognormal(1.0, 1.0, 300)
+        (line,) = refusal({"each": each, "count": count, "all": count * each})
+        assert "'all' is a product of powers of 'count', 'each'" in line
+
+    def test_copies_of_what_has_a_probability_are_noted(self):
+        draw = np.random.default_rng(0)
+        gaps = np.where(draw.random(100) < 0.2, np.nan, 1.0)
+        table = {"n": draw.poisson(9.0, 100), "word": ["yes", "no"] * 50}
+        table |= {"n2": table["n"] * 1.0, "word2": table["word"], "other": ["b", "a"] * 50}
+        table["holes"] = table["n"] * gaps
+        notes = {row[0]: row[-1] for row in infer_schema(table, missing="model").rows()}
+        assert "the same as column 'n' in every row: one of them can be left out" in notes["n2"]
+        assert "the same as column 'word' in every row" in notes["word2"]
+        for name in ("n", "word", "other", "holes"):
+            assert "the same as" not in notes[name]
+
+    def test_copies_among_more_columns_than_rows(self):
+        draw = np.random.default_rng(0)
+        table = {f"x{i}": draw.normal(size=30) for i in range(41)}
+        with pytest.warns(UserWarning, match="fewer than columns"):
+            infer_schema(table)
+        table["b"] = 2.0 * table["x1"]
+        (line,) = refusal(table)
+        assert "'b' is a copy of 'x1', but for unit and offset" in line
 
     def test_context_columns_may_depend_on_each_other(self):
         table = numbers()

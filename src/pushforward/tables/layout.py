@@ -155,10 +155,24 @@ class Layout:
     def _within(self, value: Tensor, column: Column) -> Tensor:
         if column.counted:
             return value.round()
+        low, high = column.ends
+        if column.step:
+            value = _on_steps(value, column)
         if column.type == "circular":
             assert column.period is not None
             assert column.low is not None
             start = 0.0 if column.low >= 0.0 else -0.5 * column.period
             return torch.remainder(value - start, column.period) + start
-        low, high = column.ends
         return value if low is None and high is None else value.clamp(low, high)
+
+
+def _on_steps(value: Tensor, column: Column) -> Tensor:
+    """The nearest numbers in steps that a column has, between its ends where it has some."""
+    unit, start = column.step * column.stride, column.step * column.phase
+    rounded = ((value.double() - start) / unit).round() * unit + start
+    # an end itself has no density: who reached it is an atom, which has a code
+    for end, inward in zip(column.ends, (unit, -unit), strict=True):
+        if end is not None and column.type in _PLAIN:
+            beyond = (rounded - end) * inward <= 0.0
+            rounded = torch.where(beyond, rounded + inward, rounded)
+    return rounded.to(value)

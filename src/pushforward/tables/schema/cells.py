@@ -18,6 +18,7 @@ __all__ = [
     "UNSEEN",
     "is_number",
     "is_text",
+    "label_of",
     "numbers",
     "refuse_kinds",
     "same_label",
@@ -60,6 +61,13 @@ def labels_of(column: polars.Series) -> polars.Series:
             .otherwise(whole.cast(polars.String))
         ).to_series()
     return column.cast(polars.String)
+
+
+def label_of(number: float) -> str:
+    """The text that a number is kept as where it is a label."""
+    import polars
+
+    return str(labels_of(polars.Series([number]))[0])
 
 
 def same_label(text: str) -> str:

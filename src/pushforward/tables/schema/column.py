@@ -62,6 +62,9 @@ class Column:
         atoms: values that many rows of a column of numbers share, each with its share of the rows,
             most frequent first.
         step: the numbers are multiples of it, 0 where no such step is known.
+        stride, phase: they are ``phase`` steps above multiples of ``stride`` steps: numbers in
+            steps of a quarter from 0.5 on have a step of 0.01, a stride of 25 and a phase of 50 or
+            0 of these.
         offset: subtracted in float64 before the numbers become float32, which could not hold them
             otherwise; the unit stays, so densities do not change.
         treatment: what was done to it, in words; empty where nothing was.
@@ -85,6 +88,8 @@ class Column:
     gaps: float = 0.0
     atoms: tuple[tuple[float, float], ...] = ()
     step: float = 0.0
+    stride: int = 1
+    phase: int = 0
     offset: float = 0.0
     treatment: str = ""
 

@@ -32,6 +32,13 @@ FORMATS = (
     "%Y-%m-%dT%H:%M:%S%.f",
     "%Y-%m-%d %H:%M:%S%.f",
     "%Y-%m-%dT%H:%M:%SZ",
+    "%Y-%m-%dT%H:%M:%S%.fZ",
+    "%Y-%m-%dT%H:%M:%S%:z",
+    "%Y-%m-%d %H:%M:%S%:z",
+    "%Y-%m-%dT%H:%M:%S%.f%:z",
+    "%Y-%m-%d %H:%M:%S%.f%:z",
+    "%Y-%m-%dT%H:%M%:z",
+    "%Y-%m-%d %H:%M%:z",
     "%Y/%m/%d",
     "%Y/%m/%d %H:%M:%S",
     "%d.%m.%Y",
@@ -43,7 +50,17 @@ FORMATS = (
     "%m/%d/%Y",
     "%m/%d/%Y %H:%M",
     "%m/%d/%Y %H:%M:%S",
+    "%d/%m/%Y %I:%M %p",
+    "%d/%m/%Y %I:%M:%S %p",
+    "%m/%d/%Y %I:%M %p",
+    "%m/%d/%Y %I:%M:%S %p",
+    "%d-%b-%Y",
+    "%d-%b-%Y %H:%M",
+    "%d-%b-%Y %H:%M:%S",
+    "%d %B %Y",
+    "%B %d, %Y",
 )
+_OFFSET = "%:z"  # what was written in any zone is counted, and written again, in UTC
 UNITS = {
     "day": 86_400_000_000,
     "hour": 3_600_000_000,
@@ -64,7 +81,7 @@ def parsed(texts: polars.Series, format: str) -> polars.Series:
     """Texts as times, null where they are written in another way."""
     import polars
 
-    kind = polars.Datetime("us") if "%H" in format else polars.Date
+    kind = polars.Datetime("us") if "%H" in format or "%I" in format else polars.Date
     return texts.str.strptime(kind, format, strict=False, exact=True)
 
 
@@ -89,7 +106,7 @@ def as_dates(column: Column, numbers: polars.Series) -> polars.Series:
 
     times = (numbers.cast(polars.Int64) * UNITS[column.unit]).cast(polars.Datetime("us"))
     if column.format:
-        return times.dt.strftime(column.format)
+        return _written(times, column.format)
     if column.dtype == "Date":
         return times.cast(polars.Date)
     unit = re.search(r"time_unit='(\w+)'", column.dtype)
@@ -111,4 +128,9 @@ def as_text(column: Column, number: float) -> str:
 
     times = polars.Series([round(number) * UNITS[column.unit]]).cast(polars.Datetime("us"))
     shown = column.format or ("%Y-%m-%d" if column.unit == "day" else "%Y-%m-%d %H:%M:%S")
-    return str(times.dt.strftime(shown)[0])
+    return str(_written(times, shown)[0])
+
+
+def _written(times: polars.Series, format: str) -> polars.Series:
+    zoned = times.dt.replace_time_zone("UTC") if _OFFSET in format else times
+    return zoned.dt.strftime(format)

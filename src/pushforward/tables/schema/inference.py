@@ -11,15 +11,19 @@ from pushforward.advice import option
 from pushforward.data.readers import open_table
 from pushforward.data.table_source import TableSource, did_you_mean
 from pushforward.errors import ArgumentError, DataError, InputTypeError
+from pushforward.numerics.sketches import Scatter
+from pushforward.numerics.sketches.scatter import Dependence
 from pushforward.tables.schema.column import Column, Declared, declared
 from pushforward.tables.schema.kinds import kind_of_numbers
 from pushforward.tables.schema.look import Look, look
 from pushforward.tables.schema.schema import Missing, Schema
-from pushforward.tables.schema.survey import Survey
+from pushforward.tables.schema.survey import WHOLE, Survey
 
 __all__ = ["infer_schema"]
 
 _LEAST_ROWS = 2
+_LEAST_PAIRED = 10  # rows that do not lie on one line by chance, rounded as they may be
+_SAME = 1e-10  # of the variance may be left of a copy
 _CONTINUOUS = ("real", "positive", "interval")
 
 
@@ -86,7 +90,7 @@ def infer_schema(
     survey = Survey([known.get(n, Column(n, "")) for n in names], weights, missing, signed)
     for chunk in table.chunks(survey.names):
         survey.update(chunk, what)
-    problems = [*survey.problems(), *_few_rows(survey, missing)]
+    problems = [*survey.problems(), *_few_rows(survey, missing), *_too_large(survey, said)]
     described = [] if problems else _described(survey, said)
     if plain:  # an atom would be a code, which such a flow has no place for
         described = [replace(c, atoms=(), treatment="") if c.atoms else c for c in described]
@@ -166,12 +170,14 @@ def _unreadable(looked: Mapping[str, Look], features: list[str], all_columns: bo
     left = [name for name in features if name not in flawed]
     found = []
     for name, problem in flawed.items():
+        ways = looked[name].remedies()
         advice = "leave it out"
         if left and name in features:
             advice = f"leave it out with {option('columns', left)}"
-        if "different" in problem:
-            advice += f", or insist with {option('types', {name: 'categorical'})}"
-        found.append(f"column {name!r} {problem}; {advice}.")
+        ways.append(advice)
+        if looked[name].may_insist():
+            ways.append(f"insist with {option('types', {name: 'categorical'})}")
+        found.append(f"column {name!r} {problem}; {', or '.join(ways)}.")
     return found
 
 
@@ -206,7 +212,44 @@ def _described(survey: Survey, said: Mapping[str, Declared]) -> list[Column]:
             words = [column.treatment, f"missing in {gaps:.0%} of the rows, which is modelled"]
             column = replace(column, treatment="; ".join(filter(None, words)))
         found.append(column)
+    return _with_copies(found, survey)
+
+
+def _with_copies(columns: list[Column], survey: Survey) -> list[Column]:
+    """Columns with a note where an earlier one says the same in every row.
+
+    Copies with a density are refused elsewhere; a probability given its copy is just 1.
+    """
+    first: dict[tuple[bytes, tuple[str, ...]], str] = {}
+    found = []
+    for column, known in zip(columns, survey.each, strict=True):
+        other = column.name
+        if column.coded or column.counted:
+            other = first.setdefault((known.fingerprint, column.labels), column.name)
+        if other != column.name:
+            note = f"the same as column {other!r} in every row: one of them can be left out"
+            column = replace(column, treatment="; ".join(filter(None, (column.treatment, note))))
+        found.append(column)
     return found
+
+
+def _too_large(survey: Survey, said: Mapping[str, Declared]) -> list[str]:
+    """A sentence for each column of whole numbers that float64 would take for one another."""
+    found = []
+    for column in survey.columns:
+        first = survey.beyond(column.name)
+        asked = said[column.name].type if column.name in said else "integer"
+        if first and asked == "integer":
+            found.append(_beyond(column.name, f", the first in {first}"))
+    return found
+
+
+def _beyond(name: str, where: str) -> str:
+    return (
+        f"column {name!r} holds whole numbers beyond 2^53 = {WHOLE:,.0f}{where}, of which "
+        f"neighbours cannot be told apart; leave it out if it numbers the rows, or subtract what "
+        f"its values share, or divide by it."
+    )
 
 
 def _unusable(column: Column) -> list[str]:
@@ -219,6 +262,8 @@ def _unusable(column: Column) -> list[str]:
             f"column {name!r} ranges from {low:g} to {high:g}, which float32 cannot compute with; "
             f"change its unit."
         ]
+    if column.type == "integer" and max(-low, high) >= WHOLE:
+        return [_beyond(name, "")]
     if column.type in ("integer", "interval", "positive"):
         least, most = column.ends
         if (least is not None and low < least) or (most is not None and high > most):
@@ -250,23 +295,46 @@ def _dependent(survey: Survey, columns: list[Column], features: int) -> list[str
     """Columns that others determine exactly: their density given those is infinite."""
     names = [column.name for column in columns]
     numbers = [i for i, column in enumerate(columns) if not column.labels]
-    if survey.scatter.count <= len(numbers):  # any so few rows depend
-        return []
     # Context first: a feature that it determines has no density, the other way round is no harm.
     # Then what has a probability, which is at most 1 whatever determines it.
     order = sorted(numbers, key=lambda i: (i < features, columns[i].type in _CONTINUOUS, i))
-    found = []
-    for one in survey.scatter.dependences(order=order):
-        if one.column < features and columns[one.column].type in _CONTINUOUS:
-            of = [repr(names[place]) for place in one.of]
-            copy = f"a copy of {of[0]}, but for unit and offset"
-            how = copy if len(of) == 1 else f"a linear combination of {', '.join(of)}"
-            left = [name for name in names[:features] if name != names[one.column]]
-            found.append(
-                f"column {names[one.column]!r} is {how}, so that the density is infinite; leave "
+    found: dict[int, str] = {}
+    for one in _dependences(survey.scatter, order):
+        of = [repr(names[place]) for place in one.of]
+        copy = f"a copy of {of[0]}, but for unit and offset"
+        found[one.column] = copy if len(of) == 1 else f"a linear combination of {', '.join(of)}"
+    above = [i for i in order if survey.each[i].ends[0] > 0.0 and i not in found]
+    for one in _dependences(survey.log_scatter, above):
+        of = [repr(names[place]) for place in one.of]
+        power = f"a power of {of[0]}, but for its unit"
+        product = f"a product of powers of {', '.join(of)}, as a total or a ratio is"
+        found[one.column] = power if len(of) == 1 else product
+    problems = []
+    for place, how in sorted(found.items()):
+        if place < features and columns[place].type in _CONTINUOUS:
+            left = [name for name in names[:features] if name != names[place]]
+            problems.append(
+                f"column {names[place]!r} is {how}, so that the density is infinite; leave "
                 f"one of them out, as with {option('columns', left)}."
             )
-    return found
+    return problems
+
+
+def _dependences(scatter: Scatter, order: list[int]) -> list[Dependence]:
+    """Columns that those before them determine; of few rows, where all do, only those of one."""
+    if scatter.count > len(order):
+        return scatter.dependences(order=order)
+    if scatter.count < _LEAST_PAIRED:
+        return []
+    covariance = scatter.covariance[order][:, order]
+    scale = covariance.diagonal().sqrt()
+    alone = (covariance / scale.outer(scale)).square() > 1.0 - _SAME  # a constant gives NaN
+    first = alone.tril(-1).byte().argmax(1)
+    return [
+        Dependence(order[i], (order[int(first[i])],))
+        for i in range(len(order))
+        if bool(alone[i, :i].any())
+    ]
 
 
 def _warn_few(survey: Survey, features: int, what: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from pushforward.tables.schema.cells import same_label
+from pushforward.tables.schema.cells import label_of
 from pushforward.tables.schema.column import Column, Declared
 from pushforward.tables.schema.survey import ColumnSurvey
 
@@ -18,7 +18,6 @@ _FEWEST = 5  # rows of an atom, at least
 _STANDS_OUT = 10.0  # how much more frequent than the mean an atom among whole numbers is
 _FEW = 12  # different numbers that are labels rather than numbers
 _ROWS_A_LABEL = 10
-_LEVELS = 1e5  # steps from end to end beyond which their size does not matter
 _SKEWED = 0.1  # by how much the logarithm must be more even
 _TURNS = {2.0 * math.pi: "two pi", 360.0: "360"}
 _RESOLVED = 1e3  # float32 gives a value this many stds away a resolution of 1e-4 stds
@@ -33,13 +32,12 @@ def kind_of_numbers(column: Column, known: ColumnSurvey, said: Declared | None) 
         said: what somebody said that it is, or None.
     """
     column = _described(column, known)
-    if column.low == column.high and known.count and said is None:
-        label = (same_label(repr(column.low)),)
+    low, high = known.ends
+    if low == high and known.count and said is None:
+        label = (label_of(low),)
         return replace(column, type="constant", labels=label, reason="the same in all rows")
     column = _inferred(column, known) if said is None else _as_said(column, said)
-    column = replace(column, step=_step(column, known))
-    if column.type == "circular":
-        return column
+    column = _stepped(column, known)
     atoms = _atoms(column, known)
     column = replace(column, atoms=atoms)
     if said is None and column.type == "real" and _at_zero(column):
@@ -116,7 +114,7 @@ def _labelled(column: Column, known: ColumnSurvey, type: str, reason: str) -> Co
     return replace(
         column,
         type=type,  # type: ignore[arg-type]
-        labels=tuple(same_label(repr(value)) for value, _ in found),
+        labels=tuple(label_of(value) for value, _ in found),
         shares=tuple(count / known.count for _, count in found),
         reason=reason,
     )
@@ -158,12 +156,13 @@ def _quantiles(known: ColumnSurvey, shares: tuple[float, ...]) -> list[float]:
     return [float(value) for value in found.reshape(-1)]
 
 
-def _step(column: Column, known: ColumnSurvey) -> float:
-    """What the numbers are multiples of, where it is coarse enough to matter."""
-    if known.decimals is None or column.low is None or column.high is None:
-        return 0.0
+def _stepped(column: Column, known: ColumnSurvey) -> Column:
+    """With what the numbers are multiples of."""
+    if known.decimals is None:
+        return column
+    steps = known.steps
     step = 10.0**-known.decimals
-    return step if column.high - column.low <= _LEVELS * step else 0.0
+    return replace(column, step=step, stride=max(steps.stride, 1), phase=steps.phase)
 
 
 def _atoms(column: Column, known: ColumnSurvey) -> tuple[tuple[float, float], ...]:

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pushforward.advice import option
 from pushforward.data.table_source import Chunk, TableSource
 from pushforward.tables.schema.cells import is_date, is_number, is_text, labels_of, what_it_holds
 from pushforward.tables.schema.column import CODED, Column, Declared
 from pushforward.tables.schema.dates import FORMATS, UNITS, coarsest_unit, fitting, microseconds
+from pushforward.tables.schema.texts import Almost, almost
 
 if TYPE_CHECKING:
     import polars
@@ -19,6 +21,7 @@ __all__ = ["Look", "look"]
 
 MOST_LABELS = 200  # of a column of text that nobody said is categorical
 _MOST_COUNTED = 100_000  # labels that are told apart at all
+_FEW = 20  # labels that need not occur twice, and may look like anything
 _FEWEST_EACH = 2  # rows a label, on average, below which texts are names of rows
 
 
@@ -38,7 +41,8 @@ class Look:
         self.units: list[str] = []
         self.dates, self.texts, self.present, self.rows = False, False, 0, 0
         self.odd = ""  # what it holds that is no text, date or number
-        self.numbers = ""  # where it holds numbers, and text elsewhere
+        self.first = ""  # the first value, as a label
+        self.almost: Almost | None = None  # what most of its texts look like
 
     def update(self, chunk: Chunk) -> None:
         """Take a chunk into account."""
@@ -71,6 +75,7 @@ class Look:
             self.units.append(coarsest_unit(microseconds(text, self.formats[0])))
 
     def _count(self, present: polars.Series) -> None:
+        self.first = self.first or labels_of(present.head(1))[0]
         if len(self.labels) <= _MOST_COUNTED:
             counts = labels_of(present).value_counts()
             self.labels.update(dict(counts.iter_rows()))
@@ -84,6 +89,8 @@ class Look:
             unit = max(self.units, key=list(UNITS).index)
             format = "" if self.dates else self.formats[0]
             why = reason or (f"texts written as {format}" if format else "dates")
+            if format.replace("%d/%m", "%m/%d") in self.formats[1:]:
+                why += ", days before months"
             return replace(made, type="date", unit=unit, format=format, reason=why)
         labels = self._labels()
         counts = [self.labels[label] for label in labels]
@@ -96,7 +103,8 @@ class Look:
             return replace(made, type=wants, reason=reason)
         if made.dtype == "Boolean":
             return replace(made, type="boolean", reason="true and false")
-        return replace(made, type="categorical", reason=f"text of {len(labels)} values")
+        like = f"; {self.almost}" if self.almost else ""
+        return replace(made, type="categorical", reason=f"text of {len(labels)} values{like}")
 
     def _labels(self) -> tuple[str, ...]:
         if self.said and self.said.labels:
@@ -106,33 +114,73 @@ class Look:
         except ValueError:
             return tuple(sorted(self.labels))
 
+    @property
+    def unclear(self) -> bool:
+        """Whether it may hold numbers or dates that are not written as such."""
+        wants = None if self.said is None else self.said.type
+        many = len(self.labels) > _FEW or wants is not None
+        return self.texts and not self.dates and not self.formats and many and wants not in CODED
+
     def problem(self) -> str:
         """Why it cannot be used, or ""."""
         if self.odd:
             return f"{self.odd}, which no model reads"
         wants = None if self.said is None else self.said.type
-        date = self.dates or (self.texts and self.formats)
-        if wants is not None and wants not in CODED and not (wants == "date" and date):
-            first = min(self.labels, default="")
-            return f"is said to be {wants} and holds {'dates' if date else f'text ({first!r})'}"
-        if date and wants in (None, "date"):
+        date = self.dates or bool(self.texts and self.formats)
+        if wants is not None and wants not in CODED:
+            return "" if wants == "date" and date else self._not_as_said(wants, date)
+        if date and wants is None:
             return ""
-        said = wants in CODED
-        if len(self.labels) > MOST_LABELS and not said:
+        many = self._too_many()
+        if wants is None:
+            return str(self.almost) if many and self.almost else many
+        if many and not self.texts and any("." in label for label in self.labels):
+            return f"is said to be {wants} and {many}"
+        other = self._others()
+        none = "which is none of the values that were given for it"
+        return f"holds {other[0]!r}, {none}" if other else ""
+
+    def _not_as_said(self, wants: str, date: bool) -> str:
+        if self.almost:
+            return f"is said to be {wants} and {self.almost}"
+        first = min(self.labels, default="")
+        holds = "dates" if date else f"text ({first!r})"
+        if not self.dates and not self.texts:
+            holds = f"numbers ({self.first}, …)"
+        return f"is said to be {wants} and holds {holds}"
+
+    def _too_many(self) -> str:
+        kind = "text" if self.texts else "numbers"
+        if len(self.labels) > MOST_LABELS:
             return (
-                f"holds text of {_many(len(self.labels))} different values, more than "
+                f"holds {kind} of {_many(len(self.labels))} different values, more than "
                 f"{MOST_LABELS}: too many for categories"
             )
-        if not said and len(self.labels) > 20 and self.present < _FEWEST_EACH * len(self.labels):
+        if len(self.labels) > _FEW and self.present < _FEWEST_EACH * len(self.labels):
             return (
-                f"holds {len(self.labels)} different texts in {self.present} rows: names of rows "
-                f"rather than categories"
+                f"holds {len(self.labels)} different {'texts' if self.texts else kind} in "
+                f"{self.present} rows: names of rows rather than categories"
             )
-        if self.said and self.said.labels:
-            other = [label for label in self.labels if label not in self.said.labels]
-            if other:
-                return f"holds {other[0]!r}, which is none of the values that were given for it"
         return ""
+
+    def _others(self) -> list[str]:
+        """Labels that are none of those that were given."""
+        given = self.said.labels if self.said else ()
+        return [label for label in self.labels if given and label not in given]
+
+    def remedies(self) -> list[str]:
+        """What may be done about the problem, besides leaving the column out."""
+        if self.almost:
+            return [self.almost.remedy]
+        if self.said and self._others():
+            every = ",".join([*self.said.labels, *self._others()])
+            said = option("types", {self.name: f"ordinal:{every}"})
+            return [f"add it in its place, as with {said}"]
+        return ["leave out the type"] if self.said and not self.odd else []
+
+    def may_insist(self) -> bool:
+        """Whether it can be used as labels all the same."""
+        return self.said is None and not self.odd
 
 
 def _many(count: int) -> str:
@@ -154,6 +202,9 @@ def look(table: TableSource, names: Sequence[str], said: Mapping[str, Declared])
         for chunk in table.chunks(list(found)):
             for one in found.values():
                 one.update(chunk)
+    for name, one in found.items():
+        if one.unclear:
+            one.almost = almost(one.labels, table.chunks([name]), name)
     return found
 
 

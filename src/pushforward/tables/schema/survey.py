@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,9 +17,12 @@ from pushforward.tables.schema.cells import numbers, refuse_kinds
 from pushforward.tables.schema.column import Column
 from pushforward.tables.schema.schema import Missing
 
-__all__ = ["ColumnSurvey", "Survey"]
+__all__ = ["WHOLE", "ColumnSurvey", "Survey"]
 
+WHOLE = 2.0**53  # from here on float64 takes neighbouring whole numbers for one another
+_ALL_WHOLE = {"Float64": 2.0**52, "Float32": 2.0**23, "Float16": 2.0**10}  # fractions end there
 _DECIMALS = 6  # steps down to 1e-6 are looked for
+_TELLING = 1e14  # steps beyond which rounding hides whether a number is a multiple of the step
 
 
 @dataclass
@@ -27,6 +31,13 @@ class _Flaw:
 
     first: str
     count: int
+
+    @property
+    def rows(self) -> str:
+        """In how many rows, and the first if there are several."""
+        if self.count == 1:
+            return self.first
+        return f"{self.count} rows, the first is {self.first}"
 
 
 class ColumnSurvey:
@@ -37,14 +48,27 @@ class ColumnSurvey:
         self.frequent = Frequent()
         self.quantiles = Quantiles(1)
         self.decimals: int | None = 0  # places behind the point that all numbers make do with
+        self.steps = Steps()
+        self._seen = hashlib.blake2b(digest_size=16)
 
-    def update(self, values: NDArray[numpy.float64]) -> None:
-        """Take numbers into account."""
+    def update(self, values: NDArray[numpy.float64], all_whole: float = WHOLE) -> None:
+        """Take numbers into account, which are whole anyway from ``all_whole`` on."""
         if len(values):
             self.moments.update(values[:, None])
             self.frequent.update(values)
             self.quantiles.update(torch.from_numpy(values[:, None]))
-            self.decimals = _decimals(values, self.decimals)
+            self.decimals = _decimals(values, self.decimals, all_whole)
+            self.steps.update(values, self.decimals)
+
+    def compare(self, values: NDArray[numpy.float64]) -> None:
+        """Take the same numbers with their gaps into account, for `fingerprint`."""
+        if self.decimals == 0 or self.frequent.distinct is not None:  # else it has a density
+            self._seen.update(values.tobytes())
+
+    @property
+    def fingerprint(self) -> bytes:
+        """The same for columns whose numbers, or codes, are the same in every row."""
+        return self._seen.digest()
 
     @property
     def count(self) -> int:
@@ -67,17 +91,51 @@ class ColumnSurvey:
         return float(self.moments.variance[0].clamp_min(0.0).sqrt())
 
 
-def _decimals(values: NDArray[numpy.float64], known: int | None) -> int | None:
-    """How many decimal places numbers have that need at least so many; None for more than six."""
+class Steps:
+    """The largest steps that lead from one number of a column to all others, in its last place.
+
+    Attributes:
+        stride: units of the last decimal place between neighbouring numbers, at least; 0 for none.
+        phase: how many such units the numbers lie above a multiple of the stride.
+    """
+
+    def __init__(self) -> None:
+        self.stride, self._places = 0, 0
+        self._first: int | None = None
+
+    def update(self, values: NDArray[numpy.float64], places: int | None) -> None:
+        """Take numbers into account that have so many decimal places, None for too many."""
+        if places is None:
+            self.stride, self._first = 1, 0
+        if places is None or (self.stride == 1 and places == self._places):
+            return
+        finer = 10 ** (places - self._places)
+        units = numpy.round(values * 10.0**places).astype(numpy.int64)
+        first = int(units[0]) if self._first is None else self._first * finer
+        self.stride = int(numpy.gcd.reduce(units - first, initial=self.stride * finer))
+        self._first, self._places = first, places
+
+    @property
+    def phase(self) -> int:
+        """How many units the numbers lie above a multiple of the stride."""
+        return self._first % self.stride if self._first is not None and self.stride else 0
+
+
+def _decimals(values: NDArray[numpy.float64], known: int | None, all_whole: float) -> int | None:
+    """How many decimal places numbers have that need at least so many; None for more than six.
+
+    None also for numbers so large that their type has no fractions there: all of them look whole.
+    """
     if known is None or not values.any():
         return known
     for places in range(known, _DECIMALS + 1):
-        scaled = values * 10.0**places
-        if not numpy.abs(scaled).max() >= 0.5:  # all would be zero, whatever they are
+        scaled = numpy.abs(values) * 10.0**places
+        most = scaled.max()
+        if not most >= 0.5:  # all would be zero, whatever they are
             continue
-        if bool(
-            (numpy.abs(scaled - numpy.round(scaled)) <= 1e-15 * numpy.abs(scaled) + 1e-9).all()
-        ):
+        if most >= (all_whole if places == 0 else _TELLING):
+            return None
+        if bool((numpy.abs(scaled - numpy.round(scaled)) <= 1e-15 * scaled + 1e-9).all()):
             return places
     return None
 
@@ -100,10 +158,12 @@ class Survey:
         self.dtypes: list[list[str]] = [[] for _ in columns]
         self.each = [ColumnSurvey() for _ in columns]
         self.scatter = Scatter(len(columns))
+        self.log_scatter = Scatter(len(columns))  # of logarithms; 0 for a column that has none
         self.rows_read = self.rows_used = self.rows_with_gaps = 0
         self._missing: dict[str, _Flaw] = {}
         self._infinite: dict[str, _Flaw] = {}
         self._negative: dict[str, _Flaw] = {}
+        self._beyond: dict[str, _Flaw] = {}
         self._weight = 0.0
 
     @property
@@ -122,6 +182,8 @@ class Survey:
             kind = str(chunk.frame[column.name].dtype)
             if kind not in self.dtypes[place]:
                 self.dtypes[place].append(kind)
+            if not column.labels:
+                self._look_beyond(chunk, column.name)
         columns = list(self.columns)
         if self.weights is not None:
             columns.append(Column(self.weights, ""))
@@ -142,6 +204,17 @@ class Survey:
         self.rows_used += int(complete.sum())
         self._measure(rows if complete.all() else rows[complete], chunk)
 
+    def _look_beyond(self, chunk: Chunk, name: str) -> None:
+        """Note whole numbers that float64 cannot tell apart, before they become float64."""
+        cells = chunk.frame[name]
+        if not cells.dtype.is_integer():
+            return
+        low, high = cells.min() or 0, cells.max() or 0
+        if low <= -WHOLE or high >= WHOLE:  # type: ignore[operator]
+            beyond = (cells >= WHOLE) | (cells <= -WHOLE)
+            first = chunk.place(int(beyond.arg_true()[0]))
+            self._beyond.setdefault(name, _Flaw(first, 0)).count += int(beyond.sum())
+
     def _measure(self, rows: NDArray[numpy.float64], chunk: Chunk) -> None:
         if self.weights is not None:
             weights = rows[:, -1]
@@ -154,9 +227,17 @@ class Survey:
         there = ~numpy.isnan(values)
         for place, one in enumerate(self.each):
             column = values[:, place]
-            one.update(column if there[:, place].all() else column[there[:, place]])
+            kind = str(chunk.frame[self.columns[place].name].dtype)
+            present = column if there[:, place].all() else column[there[:, place]]
+            one.update(present, _ALL_WHOLE.get(kind, WHOLE))
+            one.compare(column)
         whole = there.all(1)
-        self.scatter.update(values if whole.all() else values[whole])
+        values = values if whole.all() else values[whole]
+        self.scatter.update(values)
+        above = [place for place, one in enumerate(self.each) if one.ends[0] > 0.0]
+        logs = numpy.zeros_like(values)
+        logs[:, above] = numpy.log(values[:, above])
+        self.log_scatter.update(logs)
 
     def problems(self) -> Iterator[str]:
         """A sentence for each column with values that cannot be used, and for the weights."""
@@ -183,13 +264,12 @@ class Survey:
         if self.missing == "model" and self.weights in self._missing:
             flaw = self._missing[self.weights]
             yield (
-                f"the weights in column {self.weights!r} are missing in {flaw.count} rows, the "
-                f"first is {flaw.first}; fill them in."
+                f"the weights in column {self.weights!r} are missing in {flaw.rows}; fill them in."
             )
         for name, flaw in self._negative.items():
             yield (
-                f"the weights in column {name!r} are negative in {flaw.count} rows, the first is "
-                f"{flaw.first}; weights must be zero or more, or be allowed to be negative with "
+                f"the weights in column {name!r} are negative in {flaw.rows}; "
+                f"weights must be zero or more, or be allowed to be negative with "
                 f"{option('signed_weights', True)}."
             )
         if self.weights is not None and self.rows_used and not self._weight:
@@ -197,6 +277,10 @@ class Survey:
                 f"the weights in column {self.weights!r} are all zero; "
                 f"some must be positive, or leave {option('weights')} out."
             )
+
+    def beyond(self, name: str) -> str:
+        """Where a column of a whole-number type first holds a number beyond 2^53, or ''."""
+        return self._beyond[name].first if name in self._beyond else ""
 
     def gaps(self, name: str) -> float:
         """Share of the rows in which a column holds no value."""
