@@ -17,6 +17,7 @@ from pushforward.tables.assemble import assemble
 from pushforward.tables.groups import count_groups
 from pushforward.tables.layout import Layout
 from pushforward.tables.rows import Rows
+from pushforward.tables.schema.column import Column
 from pushforward.training.batches.rows import by_weight
 from pushforward.training.defaults import default_batch_size
 
@@ -33,6 +34,7 @@ _FEW_COLUMNS = 3  # with so few networks are narrow, and steps cheap enough for 
 _LARGE = 100_000  # rows from which the network of mixed columns is a full one
 _DECAY = 1.0  # of the weights, where mixed columns come first: their networks are wide
 _MANY = 1_000_000  # numbers of a table from which the flow beside mixed columns is a full one
+_LEVELS = 1e5  # steps from end to end beyond which their size does not matter
 _FASTER = 4e-3  # learning rate for such steps
 
 
@@ -288,12 +290,20 @@ def likelihood(choice: Choice, features: Layout) -> MaximumLikelihood:
     types = [features.columns[i].type for i in features.plain]
     only = [features.head + k for k, type in enumerate(types) if type == "real"]
     everything = not features.mixed and len(only) == features.width
-    steps = [features.columns[i].step for i in features.plain]
+    steps = [_grain(features.columns[i]) for i in features.plain]
     return MaximumLikelihood(
         choice.smoothing,
         only=None if everything else only,
         jitter=[0.0] * features.head + steps,
     )
+
+
+def _grain(column: Column) -> float:
+    """The steps that a flow could learn as spikes; 0 where they are too fine for that."""
+    step = column.step * column.stride
+    if column.low is None or column.high is None or column.high - column.low > _LEVELS * step:
+        return 0.0
+    return step
 
 
 def _groups(rows: Rows) -> int:
