@@ -158,6 +158,18 @@ def test_several_targets_are_predicted_jointly(two):
     assert two.log_prob(X, BOTH).mean() > (first + alone).mean()
 
 
+def test_the_mean_of_two_modes_is_that_of_the_density():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1.0, 1.0, size=(400, 1))
+    y = rng.choice([-1.0, 1.0], 400, p=[0.4, 0.6]) * (1.5 + x[:, 0]) + 0.05 * rng.normal(size=400)
+    model = quick(steps=300, random_state=0).fit(x, y)
+    grid = np.linspace(-20.0, 20.0, 20_001)
+    for at in (-0.9, 0.1, 0.8):
+        density = np.exp(model.log_prob(np.full((len(grid), 1), at), grid))
+        mean = np.trapezoid(grid * density, grid) / np.trapezoid(density, grid)
+        assert abs(model.predict([[at]])[0] - mean) < 1e-3 * y.std()
+
+
 def test_the_mean_of_a_later_target_is_that_of_its_draws(two):
     drawn = two.sample(X[:3], 3000, random_state=0)
     spread = drawn.std(1)

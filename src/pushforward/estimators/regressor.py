@@ -21,6 +21,7 @@ __all__ = ["FlowRegressor"]
 
 _FEW = 20  # rows below which a density is hardly more than a guess
 _NUMBERS = 1 << 23  # that are computed with at a time
+_MEAN = 8  # the numbers that a mean takes: it needs no inverse, so that chunks may be larger
 _POINTS = 64  # in the place of targets before the one that is predicted
 
 Array = numpy.ndarray[Any, Any]
@@ -203,7 +204,7 @@ class FlowRegressor(RegressorMixin, MultiOutputMixin, TableEstimator):  # type: 
         """Mean or median of the target, as ``point`` says: ``(n,)``, or ``(n, targets)``."""
         if self.point == "median":
             return self._shaped(self._quantiles(X, [0.5])[:, 0])
-        return self._shaped(self._each(X, 1, lambda density: density.mean()))
+        return self._shaped(self._each(X, _MEAN, lambda density: density.mean()))
 
     def predict_quantiles(self, X: Any, quantiles: Any = (0.05, 0.5, 0.95)) -> Array:
         """Numbers that the target lies below with these probabilities.

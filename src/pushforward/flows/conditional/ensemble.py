@@ -130,7 +130,7 @@ class Ensemble(Drawn):
         return self.given(rows).quantile(levels).reshape(*context.shape[:-1], len(levels))
 
     def mean(self, context: Tensor) -> Tensor:
-        """The mean given the context, ``(*batch,)``."""
+        """The mean given the context, ``(*batch,)``; without a gradient."""
         return self.given(context.reshape(-1, context.shape[-1])).mean().reshape(context.shape[:-1])
 
     def rsample(
