@@ -15,6 +15,7 @@ from torch import Tensor
 from pushforward.errors import ArgumentError, DataError
 from pushforward.estimators.inputs import Inputs, refuse_constant, targets_of
 from pushforward.estimators.table import TableEstimator, seed_of
+from pushforward.flows.conditional.components import LEAST_LEVEL
 from pushforward.numerics.rounding import rounding_step
 
 __all__ = ["FlowRegressor"]
@@ -211,16 +212,18 @@ class FlowRegressor(RegressorMixin, MultiOutputMixin, TableEstimator):  # type: 
 
         Args:
             X: the rows.
-            quantiles: probabilities between 0 and 1.
+            quantiles: probabilities between 0 and 1, at least 1e-12 away from both.
 
         Returns:
             ``(n, quantiles)``, or ``(n, quantiles, targets)``.
         """
         levels = numpy.atleast_1d(numpy.asarray(quantiles, dtype=numpy.float64))
-        if levels.ndim != 1 or not levels.size or not ((levels > 0) & (levels < 1)).all():
+        inside = (levels >= LEAST_LEVEL) & (levels <= 1.0 - LEAST_LEVEL)
+        if levels.ndim != 1 or not levels.size or not inside.all():
             raise ArgumentError(
                 f"FlowRegressor.predict_quantiles: quantiles is {quantiles!r:.80}, expected "
-                f"numbers between 0 and 1, such as [0.05, 0.5, 0.95]."
+                f"numbers between 0 and 1, at least {LEAST_LEVEL} away from both, such as "
+                f"[0.05, 0.5, 0.95]."
             )
         return self._shaped(self._quantiles(X, levels))
 
@@ -234,12 +237,13 @@ class FlowRegressor(RegressorMixin, MultiOutputMixin, TableEstimator):  # type: 
         Returns:
             Lower and upper ends, ``(n, 2)``, or ``(n, 2, targets)``.
         """
-        if not isinstance(level, float | int | numpy.number) or not 0.0 < level < 1.0:
+        known = isinstance(level, float | int | numpy.number)
+        rest = 0.5 * (1.0 - float(level)) if known else 0.0
+        if not LEAST_LEVEL <= rest < 0.5:
             raise ArgumentError(
                 f"FlowRegressor.predict_interval: level is {level!r}, expected a probability "
-                f"between 0 and 1, such as 0.9."
+                f"between 0 and 1 - {2.0 * LEAST_LEVEL}, such as 0.9."
             )
-        rest = 0.5 * (1.0 - float(level))
         return self._shaped(self._quantiles(X, [rest, 1.0 - rest]))
 
     def _quantiles(self, X: Any, levels: Any) -> Array:

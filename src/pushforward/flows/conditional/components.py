@@ -17,7 +17,9 @@ from pushforward.numerics.tails.student_t_curves import (
     student_t_quantile,
 )
 
-__all__ = ["Components"]
+__all__ = ["LEAST_LEVEL", "Components"]
+
+LEAST_LEVEL = 1e-12  # that a quantile is found for: 1 less it still has digits
 
 _LOG_SCALES = (math.log(1e-3), 5.0)  # least and largest scale of a component, before its map
 _POINTS, _FEWER_POINTS = 10, 8  # of the quadrature of a mean, in each bin of a spline
@@ -93,7 +95,10 @@ class Components:
         return student_t_below(self.latent(self._inward(y))[0], self.df).mean(0)
 
     def quantile(self, levels: Tensor) -> Tensor:
-        """The numbers ``(n, q)`` that probabilities ``(q,)`` lie below; without a gradient."""
+        """The numbers ``(n, q)`` that probabilities ``(q,)`` lie below; without a gradient.
+
+        Levels are from ``LEAST_LEVEL`` to one less it.
+        """
         with torch.no_grad():
             each = self.number(self._latents(levels))
             if len(each) == 1:
