@@ -163,12 +163,13 @@ class Components:
         """What the tails, lines beyond the box, add to that: in closed form."""
         box = self.map.high.to(self.raw)
         far = torch.cat((-2.0 * box, 2.0 * box)).expand(*self.raw.shape[:2], 2)
-        left, right = (-self._latent(far)[1]).exp().div(self.width).split(1, -1)
+        left, right = ((-self._latent(far)[1]).exp() / self.width).unsqueeze(-2).unbind(-1)
         edge = box / self.width
         # the mean of what is beyond the edge, times its probability
         moment = student_t_log_density(edge, self.df).exp() * (self.df + edge * edge)
         moment = self.width * moment / (self.df - 1.0)
-        return (right - left) * (moment - box * student_t_below(-edge, self.df))
+        beyond: Tensor = moment - box * student_t_below(-edge, self.df)
+        return (right - left) * beyond
 
     def pick(self, which: Tensor, z: Tensor) -> Tensor:
         """Numbers of the data from latents, by the component that each is said to be of.

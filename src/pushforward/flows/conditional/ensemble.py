@@ -115,7 +115,7 @@ class Ensemble(Drawn):
         A number some thousand deviations away would be taken to a location and a scale without
         any sense, and one yet farther to no number at all.
         """
-        seen = self.embed(context)
+        seen: Tensor = self.embed(context)
         near = seen.clamp(-_NEAR, _NEAR)
         return near + reach(seen.clamp(-_FARTHEST, _FARTHEST) - near)
 
