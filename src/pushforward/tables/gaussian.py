@@ -118,6 +118,7 @@ def _factor(covariance: Tensor, drawn: float) -> Tensor:
     for whisker in _WHISKERS:
         made = (1.0 - drawn) * covariance
         made.diagonal().copy_(diagonal * (1.0 + whisker))
+        factor: Tensor
         factor, failed = torch.linalg.cholesky_ex(made)
         if not bool(failed):
             return factor
