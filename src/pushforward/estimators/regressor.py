@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pushforward.errors import ArgumentError, DataError
 from pushforward.estimators.inputs import Inputs, refuse_constant, targets_of
-from pushforward.estimators.table import TableEstimator, seed_of
+from pushforward.estimators.table import _GAPS, TableEstimator, seed_of
 from pushforward.flows.conditional.components import LEAST_LEVEL
 from pushforward.numerics.rounding import rounding_step
 
@@ -129,14 +129,7 @@ class FlowRegressor(RegressorMixin, MultiOutputMixin, TableEstimator):  # type: 
         return self
 
     def _refuse_settings(self) -> None:
-        for name, known in (
-            ("point", ("mean", "median")),
-            ("missing", ("refuse", "drop", "model")),
-        ):
-            value = getattr(self, name)
-            if value not in known:
-                listed = " or ".join(map(repr, known))
-                raise ArgumentError(f"FlowRegressor: {name} is {value!r}, expected {listed}.")
+        self._refuse_choices(point=("mean", "median"), missing=_GAPS)
         for name in ("members", "steps"):
             value = getattr(self, name)
             if value is not None and (not hasattr(value, "__index__") or value < 1):
