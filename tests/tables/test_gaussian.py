@@ -6,7 +6,6 @@ import torch
 from tests.tables.cases import conditional_gaussian, numbers
 
 from pushforward.tables.gaussian import GaussianReference
-from pushforward.tables.rows import mean_and_error
 
 
 def test_it_is_scipys():
@@ -67,10 +66,3 @@ def test_few_rows_make_a_sensible_yardstick(rows, columns):
 def test_columns_of_one_value_have_a_figure():
     x = torch.stack((torch.randn(20), torch.ones(20)), 1)
     assert bool(GaussianReference(x).log_prob(x + 1.0).isfinite().all())
-
-
-def test_the_error_of_a_single_figure_is_not_known():
-    mean, error = mean_and_error(torch.tensor([3.0]), None)
-    assert mean == 3.0
-    assert np.isnan(error)
-    assert mean_and_error(torch.tensor([1.0, 3.0]), None)[1] == pytest.approx(0.5**0.5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -87,12 +86,12 @@ def split(rows: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def mean_and_error(values: Tensor, weights: Tensor | None) -> tuple[float, float]:
-    """Weighted mean and its standard error, which is NaN of a single value: it is not known."""
+    """Weighted mean and its standard error."""
     share = torch.ones_like(values) if weights is None else weights.to(values)
     share = share / share.sum()
     mean = (share * values).sum()
     error = (share.square() * (values - mean).square()).sum().sqrt()
-    return float(mean), float(error) if len(values) > 1 else math.nan
+    return float(mean), float(error)
 
 
 def scoring_noise() -> torch.Generator:
