@@ -22,8 +22,8 @@ __all__ = ["LEAST_LEVEL", "Components"]
 LEAST_LEVEL = 1e-12  # that a quantile is found for: 1 less it still has digits
 
 _LOG_SCALES = (math.log(1e-3), 5.0)  # least and largest scale of a component, before its map
-_POINTS, _FEWER_POINTS = 10, 8  # of the quadrature of a mean, in each bin of a spline
-_FEW = 16  # components above which the errors of fewer points average out
+_POINTS, _FEWER_POINTS = 10, 5  # of the quadrature of a mean, in each bin of a spline
+_FEW = 50  # components above which the errors of fewer points average out
 _LEAST = 1e-300  # in the place of a probability that is none in float64
 
 
