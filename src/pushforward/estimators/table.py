@@ -195,6 +195,9 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
                 for name, value in state.items()
             }
         )
+        if "n_features_in_" in state and "_labels" not in state:  # of a version before these
+            names = state.get("feature_names_in_")
+            self._labels = None if names is None else list(names)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
