@@ -194,6 +194,8 @@ def test_a_shift_in_many_columns_is_found_with_fewer_rows_than_columns():
     assert area(model, rows[50:], rows[50:] + rng.normal(size=(100, 200))) > 0.95
 
 
+@pytest.mark.filterwarnings("ignore:132 rows are few")
+@pytest.mark.filterwarnings("ignore:.*rows are few")
 def test_gaps_are_modelled_or_dropped():
     rng = numpy.random.default_rng(0)
     rows = rng.normal(size=(200, 2))
@@ -202,7 +204,12 @@ def test_gaps_are_modelled_or_dropped():
     modelled = detector(missing="model", options=QUICK).fit(rows)
     assert numpy.isfinite(modelled.score_samples(rows)).all()
     dropped = detector(missing="drop", options=QUICK).fit(rows)
-    assert (numpy.isnan(dropped.score_samples(rows)) == numpy.isnan(rows).any(1)).all()
+    gaps = numpy.isnan(rows).any(1)
+    for model in (dropped, detector(density="table", missing="drop", options=QUICK).fit(rows)):
+        for figure in (model.score_samples, model.decision_function, model.outlier_score):
+            assert (numpy.isnan(figure(rows)) == gaps).all()
+        assert (model.predict(rows)[gaps] == -1).all()  # nobody can say that it is usual
+        assert (model.predict(rows)[~gaps] == -1).mean() == pytest.approx(0.05, abs=0.01)
     with pytest.raises(ValueError, match="NaN"):
         detector(options=QUICK).fit(rows)
 
@@ -213,7 +220,7 @@ def test_gaps_are_modelled_or_dropped():
 def test_the_share_of_outliers_is_kept(blob):
     rows, model = blob
     assert (model.predict(rows[:2000]) == -1).mean() == pytest.approx(0.05, abs=0.002)
-    few = detector(contamination=0.2, options=QUICK).fit(rows[:600])
+    few = detector(contamination=numpy.float32(0.2), options=QUICK).fit(rows[:600])
     assert (few.predict(rows[:600]) == -1).mean() == pytest.approx(0.2, abs=0.002)
     expected = few.score_samples(rows) - few.offset_
     assert (few.decision_function(rows) == expected).all()
@@ -371,3 +378,5 @@ def test_the_density_of_a_table_is_still_there():
         detector(density="plain").fit(rows)
     with pytest.raises(pf.errors.ArgumentError, match=r"contamination is 0\.7"):
         detector(contamination=0.7).fit(rows)
+    with pytest.raises(pf.errors.ArgumentError, match="options holds 'objective', expected some"):
+        detector(options={"objective": None}).fit(rows)

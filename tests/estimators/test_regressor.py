@@ -158,6 +158,40 @@ def test_several_targets_are_predicted_jointly(two):
     assert two.log_prob(X, BOTH).mean() > (first + alone).mean()
 
 
+def test_far_rows_have_intervals_that_hold_their_draws(one, two):
+    far = np.array([[1e20, 0.0, 0.0], [0.0, -1e300, 0.0], [1e308, 1e308, -1e308], [1e4, 1.0, 0.0]])
+    interval = one.predict_interval(far)
+    assert np.isfinite(interval).all()
+    drawn = one.sample(far, 400, random_state=0)
+    held = (drawn >= interval[:, :1]) & (drawn <= interval[:, 1:])
+    np.testing.assert_allclose(held.mean(1), 0.9, atol=0.06)  # four standard errors
+    for figure in (one.predict(far), one.log_prob(far, Y[:4]), two.predict_interval(far)):
+        assert np.isfinite(figure).all()
+
+
+def test_quantiles_of_extreme_levels_are_there_or_refused(one):
+    levels = [1e-12, 1e-9, 0.5, 1.0 - 1e-9, 1.0 - 1e-12]
+    found = one.predict_quantiles(X[:20], levels)
+    assert np.isfinite(found).all()
+    assert (np.diff(found, axis=1) > 0).all()
+    with pytest.raises(ArgumentError, match="between 0 and 1, at least 1e-12 away from both"):
+        one.predict_quantiles(X[:1], [1e-300])
+    with pytest.raises(ArgumentError, match="expected a probability between 0 and 1 - 2e-12"):
+        one.predict_interval(X[:1], 1.0 - 1e-15)
+
+
+def test_the_mean_of_two_modes_is_that_of_the_density():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1.0, 1.0, size=(400, 1))
+    y = rng.choice([-1.0, 1.0], 400, p=[0.4, 0.6]) * (1.5 + x[:, 0]) + 0.05 * rng.normal(size=400)
+    model = quick(steps=300, random_state=0).fit(x, y)
+    grid = np.linspace(-20.0, 20.0, 20_001)
+    for at in (-0.9, 0.1, 0.8):
+        density = np.exp(model.log_prob(np.full((len(grid), 1), at), grid))
+        mean = np.trapezoid(grid * density, grid) / np.trapezoid(density, grid)
+        assert abs(model.predict([[at]])[0] - mean) < 1e-3 * y.std()
+
+
 def test_the_mean_of_a_later_target_is_that_of_its_draws(two):
     drawn = two.sample(X[:3], 3000, random_state=0)
     spread = drawn.std(1)
@@ -317,7 +351,7 @@ def test_arguments_are_checked(one):
             quick(**wrong).fit(X, Y)
     with pytest.raises(ArgumentError, match=r"quantiles is \[0, 0.5\], expected numbers between"):
         one.predict_quantiles(X, [0, 0.5])
-    with pytest.raises(ArgumentError, match="level is 90, expected a probability between 0 and 1"):
+    with pytest.raises(ArgumentError, match="level is 90, expected a probability between 0 and"):
         one.predict_interval(X, 90)
     with pytest.raises(ArgumentError, match="n_samples is 0, expected at least 1"):
         one.sample(X, 0)

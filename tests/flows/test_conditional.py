@@ -10,6 +10,7 @@ import pushforward as pf
 from pushforward.errors import ArgumentError, DataError, NotFiniteError, ShapeError
 from pushforward.flows import Chain, Ensemble
 from pushforward.networks import Ramps
+from pushforward.numerics.tails.student_t_curves import student_t_log_density
 from pushforward.training.members import fit_members, plan
 from pushforward.training.members.flat import Flat
 
@@ -70,6 +71,22 @@ def test_the_mean_is_the_integral_of_y_times_its_density():
     for row, mean in zip(c, made.mean(c), strict=True):
         density = made.log_prob(y, row.expand(len(y), 2)).exp()
         assert_close(mean, torch.trapezoid(y * density, y), atol=5e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("size", "members"), [(1.5, 3), (3.0, 1), (5.0, 20), (3.0, 60)])
+def test_means_are_exact_where_modes_lie_far_apart(size, members):
+    """By numbers at so many latents that no jump between modes is missed."""
+    made, c = ensemble(members=members, size=size), context(6)
+    with torch.no_grad():
+        made.raw_df.fill_(2.0)
+        # evenly spread angles, so that latents reach as far as heavy tails do
+        angle = ((torch.arange(20_000).double() + 0.5) / 20_000 - 0.5) * math.pi
+        z = 3.0 * angle.tan()
+        share = student_t_log_density(z, made.df[:1]).exp() / angle.cos().square()
+        u = made.given(c).number(z.expand(members, 6, -1))
+        want = 2.0 + 5.0 * (u @ (share / share.sum())).mean(0)
+        spread = made.quantile(torch.tensor([0.16, 0.84]).double(), c).diff(dim=1)[:, 0] / 2.0
+    assert_close((made.mean(c) - want) / spread, torch.zeros(6).double(), atol=1e-3, rtol=0)
 
 
 def test_draws_are_distributed_as_the_density_says():

@@ -47,3 +47,22 @@ def test_exactly_dependent_columns_still_have_a_figure():
         .isfinite()
         .all()
     )
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (2, 3), (7, 30), (10, 9)])
+def test_few_rows_make_a_sensible_yardstick(rows, columns):
+    """Not much worse than independent columns, however few rows there are."""
+    x = torch.randn(rows + 200, columns, generator=torch.manual_seed(0)).double()
+    learned, held = x[:rows], x[rows:]
+    figure = float(GaussianReference(learned).log_prob(held).mean())
+    std = learned.std(0, correction=0)
+    std = torch.where(std > 0.0, std, 1.0)
+    alone = torch.distributions.Normal(learned.mean(0), std).log_prob(held).sum(1)
+    assert figure > 3.0 * float(alone.mean())
+    of_two = GaussianReference(learned, learned[:, :1]).log_prob(held, held[:, :1])
+    assert bool(of_two.isfinite().all())
+
+
+def test_columns_of_one_value_have_a_figure():
+    x = torch.stack((torch.randn(20), torch.ones(20)), 1)
+    assert bool(GaussianReference(x).log_prob(x + 1.0).isfinite().all())

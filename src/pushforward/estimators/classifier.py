@@ -18,17 +18,23 @@ from sklearn.utils.validation import (
     check_random_state,
 )
 
-from pushforward.errors import ArgumentError
+from pushforward.errors import ArgumentError, DataError
 from pushforward.estimators.calibration import Calibration, calibrated
 from pushforward.estimators.class_gaussians import ClassStart
 from pushforward.estimators.numbers import blurred, rounded, with_columns
-from pushforward.estimators.table import _WEIGHTS, TableEstimator, seed_of
+from pushforward.estimators.table import (
+    _CLASS,
+    _GAPS,
+    _WEIGHTS,
+    TableEstimator,
+    in_words_of,
+    seed_of,
+)
 
 __all__ = ["FlowClassifier"]
 
 _Numbers = numpy.ndarray[Any, Any]
 
-_CLASS = "class of the row"  # of the context column
 _FEW = 1_500  # rows below which the start is close to the best, and training short
 _STEPS, _ROWS_A_STEP = 40, 5  # fewest, and what one more of them is taken for
 _MIXED_STEPS, _MIXED_ROWS_A_STEP = 60, 2  # where not all columns are plain numbers
@@ -116,6 +122,8 @@ class FlowClassifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
                 "FlowClassifier: missing is 'drop', expected 'refuse' or 'model': every row gets a "
                 "class."
             )
+        self._refuse_choices(missing=_GAPS)
+        self._refuse_options()
         if y is None:
             raise ArgumentError(
                 "FlowClassifier.fit: requires y to be passed, but the target y is None."
@@ -131,7 +139,8 @@ class FlowClassifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
         counts = numpy.bincount(codes, weights, len(self.classes_)).astype(numpy.float64)
         self.priors_ = self._priors(counts)
         self._known = numpy.flatnonzero(counts > 0.0)
-        self._fit_classes(frame, codes, weights)
+        with in_words_of(self):
+            self._fit_classes(frame, codes, weights)
         return self
 
     def _priors(self, counts: _Numbers) -> _Numbers:
@@ -154,6 +163,11 @@ class FlowClassifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
         types = dict(self.types or {})
         blur = blurred(frame, check_random_state(seed), types)
         self._blurred = blur._replace(frame=None)
+        if len(blur.constant) == len(blur.names):
+            raise DataError(
+                "FlowClassifier.fit: all columns of X have the same value in every row, expected "
+                "at least one that varies; there is nothing to tell classes by."
+            )
         types |= dict.fromkeys(blur.numbers, "real")
         added: dict[str, Any] = {}
         context = (_CLASS,) if len(self._known) > 1 else ()
@@ -255,6 +269,10 @@ class FlowClassifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
         """Log-densities of rows in each class, ``(n, classes)``; -inf in one without rows."""
         check_is_fitted(self, "table_")
         frame = self._frame(X, reset=False)
+        with in_words_of(self):
+            return self._each_class(frame)
+
+    def _each_class(self, frame: Any) -> _Numbers:
         if len(self._known) == 1:
             log_p = self.table_.log_prob(frame)
             found = numpy.full((len(log_p), len(self.classes_)), -numpy.inf)
@@ -316,8 +334,7 @@ class FlowClassifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
             drawn = self.table_.sample(1, given={_CLASS: labels}, seed=seed)
         else:
             drawn = self.table_.sample(n_samples, seed=seed)
-        array = not hasattr(self, "feature_names_in_")
-        return rounded(self._blurred, drawn, array=array), self.classes_[codes]
+        return self._as_came(rounded(self._blurred, drawn)), self.classes_[codes]
 
     def _codes(self, n: int, y: Any, state: numpy.random.RandomState) -> _Numbers:
         if not hasattr(n, "__index__") or n < 1:

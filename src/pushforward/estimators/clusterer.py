@@ -17,7 +17,7 @@ from pushforward.errors import ArgumentError, DataError
 from pushforward.estimators.class_gaussians import moments
 from pushforward.estimators.gaussian_clusters import GaussianClusters
 from pushforward.estimators.numbers import Blurred, blurred, rounded
-from pushforward.estimators.table import TableEstimator, seed_of
+from pushforward.estimators.table import TableEstimator, in_words_of, seed_of
 from pushforward.flows import Flow, find
 from pushforward.objectives import Batch, MaximumLikelihood
 
@@ -36,6 +36,7 @@ _BEND = 150  # steps that it takes to bend clusters, at least
 _LARGE = 1e-2  # learning rate for that
 _SMOOTHING = 0.05  # of the spread of rows, in training
 _LEAST_SHARE = 1e-3  # of the rows, that a cluster starts with
+_FARTHEST = 1e100
 _CHUNK = 8192  # rows at a time
 
 
@@ -106,6 +107,7 @@ class FlowClusterer(ClusterMixin, TableEstimator):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any = None) -> FlowClusterer:
         """Find clusters, and learn their densities."""
+        self._refuse_options(without=("context", "weights", "objective"))
         frame = self._frame(X, reset=True)
         seed = seed_of(self.random_state)
         blur = blurred(frame, check_random_state(seed), {}, atoms=False)
@@ -114,7 +116,8 @@ class FlowClusterer(ClusterMixin, TableEstimator):  # type: ignore[misc]
         x = numpy.stack([numpy.asarray(blur.frame[name]) for name in blur.numbers], 1)
         clusters = GaussianClusters(x, *self._counts(len(x)))
         self.bic_, self.n_clusters_ = clusters.bic, clusters.count
-        self.table_ = self._trained(blur, len(x), clusters, seed)
+        with in_words_of(self):
+            self.table_ = self._trained(blur, len(x), clusters, seed)
         self.labels_ = self.predict(X)
         return self
 
@@ -177,11 +180,13 @@ class FlowClusterer(ClusterMixin, TableEstimator):  # type: ignore[misc]
 
         check_is_fitted(self, "table_")
         frame = self._frame(X, reset=False)
-        x = load_matrix(frame, self.table_.schema, dtype=torch.float64, weights=False)[0]
+        with in_words_of(self):
+            x = load_matrix(frame, self.table_.schema, dtype=torch.float64, weights=False)[0]
         flow = self.table_._scorer().flow
         base: Any = flow.base
         with torch.no_grad():
-            parts = [base.responsibilities(flow.encode(part)) for part in torch.split(x, _CHUNK)]
+            latents = (_nearer(flow.encode(_nearer(part))) for part in torch.split(x, _CHUNK))
+            parts = [base.responsibilities(z) for z in latents]
         found: _Numbers = torch.cat(parts).numpy()
         return found
 
@@ -194,13 +199,16 @@ class FlowClusterer(ClusterMixin, TableEstimator):  # type: ignore[misc]
         """Log-density of each row, nats, ``(n,)`` in float64."""
         return self._scored(X)
 
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean log-density of the rows, nats a row: higher is better."""
+        return float(numpy.mean(self.score_samples(X)))
+
     def sample(self, n_samples: int = 1, random_state: Any = None) -> tuple[Any, _Numbers]:
         """New rows, a frame where a frame came in, else an array; and their likeliest clusters."""
         check_is_fitted(self, "table_")
         state = self.random_state if random_state is None else random_state
         drawn = self.table_.sample(n_samples, seed=seed_of(state))
-        array = not hasattr(self, "feature_names_in_")
-        rows = rounded(self._blurred, drawn, array=array)
+        rows = self._as_came(rounded(self._blurred, drawn))
         return rows, self.predict(rows)
 
     def __sklearn_tags__(self) -> Any:
@@ -208,6 +216,11 @@ class FlowClusterer(ClusterMixin, TableEstimator):  # type: ignore[misc]
         tags.input_tags.string = False
         tags.input_tags.categorical = False
         return tags
+
+
+def _nearer(rows: Tensor) -> Tensor:
+    """Rows whose squares would overflow, in the same direction and as far as they may be."""
+    return rows / (rows.abs().amax(1, keepdim=True) / _FARTHEST).clamp_min(1.0)
 
 
 class _Guided(MaximumLikelihood):

@@ -32,6 +32,10 @@ class FlowDensity(DensityMixin, TableEstimator):  # type: ignore[misc]
         table_: the fitted ``TableFlow``.
         n_features_in_: number of columns.
 
+    Raises:
+        ArgumentError: in ``fit``, an argument or an option with a value that cannot be used.
+        DataError: a table that cannot be used; the message says which column, and why.
+
     Example:
         >>> import warnings
         >>> X = numpy.random.default_rng(0).normal(size=(50, 2))
@@ -76,5 +80,4 @@ class FlowDensity(DensityMixin, TableEstimator):  # type: ignore[misc]
         """New rows: a frame where a frame came in, else an array."""
         check_is_fitted(self, "table_")
         state = self.random_state if random_state is None else random_state
-        frame = self.table_.sample(n_samples, seed=seed_of(state))
-        return frame if hasattr(self, "feature_names_in_") else frame.to_numpy()
+        return self._as_came(self.table_.sample(n_samples, seed=seed_of(state)))

@@ -13,14 +13,13 @@ from torch import Tensor
 
 from pushforward.arguments import did_you_mean
 from pushforward.errors import DataError
+from pushforward.estimators.table import _ASIDE
 
 if TYPE_CHECKING:
     from pushforward.tables.layout import Layout
     from pushforward.tables.schema.schema import Missing, Schema
 
 __all__ = ["Inputs", "refuse_constant", "targets_of"]
-
-_ASIDE = "(in the place of the target)"  # a column that stands for what is conditioned
 
 
 class Inputs:

@@ -88,8 +88,6 @@ def with_columns(frame: Any, columns: Mapping[str, Any]) -> Any:
         return {**frame, **columns}
     import narwhals
 
-    if not all(isinstance(name, str) for name in frame.columns):  # pandas may count them
-        frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
     native = narwhals.from_native(frame, eager_only=True)
     series = [
         narwhals.new_series(name, values, backend=native.implementation)
@@ -98,13 +96,12 @@ def with_columns(frame: Any, columns: Mapping[str, Any]) -> Any:
     return native.with_columns(*series).to_native() if series else frame
 
 
-def rounded(blur: Blurred, drawn: Any, *, array: bool) -> Any:
+def rounded(blur: Blurred, drawn: Any) -> Any:
     """New rows of all columns that came in, their numbers rounded as those were.
 
     Args:
         blur: what the rows were drawn to be like.
         drawn: a frame.
-        array: whether an array is wanted.
     """
     import narwhals
 
@@ -118,5 +115,4 @@ def rounded(blur: Blurred, drawn: Any, *, array: bool) -> Any:
         if name in blur.dtypes:
             series = series.round().cast(getattr(narwhals, blur.dtypes[name]))
         made.append(series.alias(name))
-    rows = native.select(*made)
-    return rows.to_numpy() if array else rows.to_native()
+    return native.select(*made).to_native()

@@ -13,7 +13,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from pushforward.errors import ArgumentError, DataError
 from pushforward.estimators.blurring import OneHotInputs, learn, normality
-from pushforward.estimators.table import TableEstimator, seed_of
+from pushforward.estimators.table import _GAPS, TableEstimator, seed_of
 
 __all__ = ["FlowOutlierDetector"]
 
@@ -68,7 +68,7 @@ class FlowOutlierDetector(OutlierMixin, TableEstimator):  # type: ignore[misc]
         settings: of ``density="table"``: arguments of the recipe.
         types: what columns are, where that is not what their values look like.
         missing: ``refuse``, ``drop`` or ``model`` missing values; the score of a row that is
-            dropped is NaN.
+            dropped is NaN, and ``predict`` says -1 of it: nobody can say that it is usual.
         options: further arguments of ``pf.fit``, or of ``TableFlow.fit`` with ``density="table"``.
         random_state: seed; an int gives the same model every time.
 
@@ -142,19 +142,14 @@ class FlowOutlierDetector(OutlierMixin, TableEstimator):  # type: ignore[misc]
     def _refuse_settings(self) -> float:
         """The share of outliers, if that and the rest can be used."""
         share = _AUTO if self.contamination == "auto" else self.contamination
-        if not isinstance(share, float | int) or not 0.0 < share <= 0.5:
+        if not isinstance(share, float | int | numpy.number) or not 0.0 < share <= 0.5:
             raise ArgumentError(
                 f"FlowOutlierDetector: contamination is {self.contamination!r}, expected 'auto' or "
                 f"a share above 0 and up to 0.5."
             )
-        for name, known in (
-            ("density", ("blurred", "table")),
-            ("missing", ("refuse", "drop", "model")),
-        ):
-            value = getattr(self, name)
-            if value not in known:
-                listed = " or ".join(map(repr, known))
-                raise ArgumentError(f"FlowOutlierDetector: {name} is {value!r}, expected {listed}.")
+        self._refuse_choices(density=("blurred", "table"), missing=_GAPS)
+        if self.density == "blurred":
+            self._refuse_options(without=("context", "weights", "objective", "seed"))
         if self.density == "blurred" and (self.flow not in (None, "auto") or self.settings):
             raise ArgumentError(
                 "FlowOutlierDetector: flow or settings are given, which the blurred density does "
@@ -222,8 +217,8 @@ class FlowOutlierDetector(OutlierMixin, TableEstimator):  # type: ignore[misc]
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Any) -> Array:
-        """1 for usual rows, -1 for outliers."""
-        return numpy.where(self.decision_function(X) < 0.0, -1, 1)
+        """1 for usual rows, -1 for outliers, and for rows without a score, since they have gaps."""
+        return numpy.where(self.decision_function(X) >= 0.0, 1, -1)
 
 
 def _drawn(weights: Array) -> Array:

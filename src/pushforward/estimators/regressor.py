@@ -14,13 +14,15 @@ from torch import Tensor
 
 from pushforward.errors import ArgumentError, DataError
 from pushforward.estimators.inputs import Inputs, refuse_constant, targets_of
-from pushforward.estimators.table import TableEstimator, seed_of
+from pushforward.estimators.table import _GAPS, TableEstimator, seed_of
+from pushforward.flows.conditional.components import LEAST_LEVEL
 from pushforward.numerics.rounding import rounding_step
 
 __all__ = ["FlowRegressor"]
 
 _FEW = 20  # rows below which a density is hardly more than a guess
 _NUMBERS = 1 << 23  # that are computed with at a time
+_MEAN = 8  # the numbers that a mean takes: it needs no inverse, so that chunks may be larger
 _POINTS = 64  # in the place of targets before the one that is predicted
 
 Array = numpy.ndarray[Any, Any]
@@ -127,14 +129,7 @@ class FlowRegressor(RegressorMixin, MultiOutputMixin, TableEstimator):  # type: 
         return self
 
     def _refuse_settings(self) -> None:
-        for name, known in (
-            ("point", ("mean", "median")),
-            ("missing", ("refuse", "drop", "model")),
-        ):
-            value = getattr(self, name)
-            if value not in known:
-                listed = " or ".join(map(repr, known))
-                raise ArgumentError(f"FlowRegressor: {name} is {value!r}, expected {listed}.")
+        self._refuse_choices(point=("mean", "median"), missing=_GAPS)
         for name in ("members", "steps"):
             value = getattr(self, name)
             if value is not None and (not hasattr(value, "__index__") or value < 1):
@@ -203,23 +198,25 @@ class FlowRegressor(RegressorMixin, MultiOutputMixin, TableEstimator):  # type: 
         """Mean or median of the target, as ``point`` says: ``(n,)``, or ``(n, targets)``."""
         if self.point == "median":
             return self._shaped(self._quantiles(X, [0.5])[:, 0])
-        return self._shaped(self._each(X, 1, lambda density: density.mean()))
+        return self._shaped(self._each(X, _MEAN, lambda density: density.mean()))
 
     def predict_quantiles(self, X: Any, quantiles: Any = (0.05, 0.5, 0.95)) -> Array:
         """Numbers that the target lies below with these probabilities.
 
         Args:
             X: the rows.
-            quantiles: probabilities between 0 and 1.
+            quantiles: probabilities between 0 and 1, at least 1e-12 away from both.
 
         Returns:
             ``(n, quantiles)``, or ``(n, quantiles, targets)``.
         """
         levels = numpy.atleast_1d(numpy.asarray(quantiles, dtype=numpy.float64))
-        if levels.ndim != 1 or not levels.size or not ((levels > 0) & (levels < 1)).all():
+        inside = (levels >= LEAST_LEVEL) & (levels <= 1.0 - LEAST_LEVEL)
+        if levels.ndim != 1 or not levels.size or not inside.all():
             raise ArgumentError(
                 f"FlowRegressor.predict_quantiles: quantiles is {quantiles!r:.80}, expected "
-                f"numbers between 0 and 1, such as [0.05, 0.5, 0.95]."
+                f"numbers between 0 and 1, at least {LEAST_LEVEL} away from both, such as "
+                f"[0.05, 0.5, 0.95]."
             )
         return self._shaped(self._quantiles(X, levels))
 
@@ -233,12 +230,13 @@ class FlowRegressor(RegressorMixin, MultiOutputMixin, TableEstimator):  # type: 
         Returns:
             Lower and upper ends, ``(n, 2)``, or ``(n, 2, targets)``.
         """
-        if not isinstance(level, float | int | numpy.number) or not 0.0 < level < 1.0:
+        known = isinstance(level, float | int | numpy.number)
+        rest = 0.5 * (1.0 - float(level)) if known else 0.0
+        if not LEAST_LEVEL <= rest < 0.5:
             raise ArgumentError(
                 f"FlowRegressor.predict_interval: level is {level!r}, expected a probability "
-                f"between 0 and 1, such as 0.9."
+                f"between 0 and 1 - {2.0 * LEAST_LEVEL}, such as 0.9."
             )
-        rest = 0.5 * (1.0 - float(level))
         return self._shaped(self._quantiles(X, [rest, 1.0 - rest]))
 
     def _quantiles(self, X: Any, levels: Any) -> Array:

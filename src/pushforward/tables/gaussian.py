@@ -17,6 +17,9 @@ __all__ = ["GaussianReference", "reference"]
 class GaussianReference:
     """Gaussian of x, or of x given a context, by maximum likelihood in float64.
 
+    Fewer than twice as many rows as columns make a poor covariance, and as few as columns one that
+    has no inverse: it is then drawn to its diagonal, the more the fewer rows there are.
+
     Args:
         x: training rows, ``(n, features)``.
         context: their contexts, ``(n, context)``, or None.
@@ -32,8 +35,10 @@ class GaussianReference:
     def __init__(
         self, x: Tensor, context: Tensor | None = None, weights: Tensor | None = None
     ) -> None:
-        self._joint = _moments([x] if context is None else [x, context], weights)
-        self._context = None if context is None else _moments([context], weights)
+        parts = [x] if context is None else [x, context]
+        drawn = _drawn(len(x), sum(part.shape[1] for part in parts), weights)
+        self._joint = _moments(parts, weights, drawn)
+        self._context = None if context is None else _moments([context], weights, drawn)
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Log-density of rows in nats, ``(n,)`` in float64."""
@@ -72,9 +77,19 @@ def reference(features: Layout, train: Rows, held: Rows) -> tuple[str, Tensor]:
 
 
 _Moments = tuple[Tensor, Tensor]
+_WHISKERS = (1e-10, 1e-6, 1e-3)  # shares of the diagonal
 
 
-def _moments(parts: list[Tensor], weights: Tensor | None) -> _Moments:
+def _drawn(rows: int, columns: int, weights: Tensor | None) -> float:
+    """How much of a covariance its diagonal takes: none of one that there are rows enough for."""
+    count = float(rows)
+    if weights is not None:  # rows that are worth as much
+        share = weights.double().clamp_min(0.0)
+        count = float(share.sum().square() / share.square().sum())
+    return min(1.0, max(0.0, (columns + 1) / count - 0.5))
+
+
+def _moments(parts: list[Tensor], weights: Tensor | None, drawn: float) -> _Moments:
     """Mean and Cholesky factor of the covariance, a chunk of rows at a time."""
     rows = len(parts[0])
     # In float64: shares that add up to 1 + 1e-8 would move the mean of a column far from zero.
@@ -89,13 +104,25 @@ def _moments(parts: list[Tensor], weights: Tensor | None) -> _Moments:
     mean = torch.stack([(w * v).sum(0) for v, w in map(take, chunks)]).sum(0)
     products = [((v - mean) * w).T @ (v - mean) for v, w in map(take, chunks)]
     covariance = torch.stack(products).sum(0)
-    # Exactly dependent columns would make the factor fail: a relative whisker on the diagonal.
-    covariance.diagonal().mul_(1.0 + 1e-10)
-    factor, failed = torch.linalg.cholesky_ex(covariance)
-    if bool(failed):
-        covariance.diagonal().mul_(1.0 + 1e-6)
-        factor = torch.linalg.cholesky(covariance)
-    return mean, factor
+    return mean, _factor(covariance, drawn)
+
+
+def _factor(covariance: Tensor, drawn: float) -> Tensor:
+    """Cholesky factor of a covariance drawn to its diagonal.
+
+    Exactly dependent columns would make it fail: hence a relative whisker on the diagonal. A
+    column of a single value has no unit; it is given its own.
+    """
+    diagonal = covariance.diagonal().clone()
+    diagonal = torch.where(diagonal > 0.0, diagonal, 1.0)
+    for whisker in _WHISKERS:
+        made = (1.0 - drawn) * covariance
+        made.diagonal().copy_(diagonal * (1.0 + whisker))
+        factor: Tensor
+        factor, failed = torch.linalg.cholesky_ex(made)
+        if not bool(failed):
+            return factor
+    return torch.diag(diagonal.sqrt())
 
 
 def _log_prob(x: Tensor, moments: _Moments) -> Tensor:

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from pushforward.maps.base import Map
+from pushforward.maps.splines.spline import Spline
 from pushforward.numerics.gauss_legendre import floating, gauss_legendre
 from pushforward.numerics.solvers.root_finding import increasing_root
 from pushforward.numerics.tails.student_t_curves import (
@@ -17,10 +17,13 @@ from pushforward.numerics.tails.student_t_curves import (
     student_t_quantile,
 )
 
-__all__ = ["Components"]
+__all__ = ["LEAST_LEVEL", "Components"]
+
+LEAST_LEVEL = 1e-12  # that a quantile is found for: 1 less it still has digits
 
 _LOG_SCALES = (math.log(1e-3), 5.0)  # least and largest scale of a component, before its map
-_POINTS = 48  # of the quadrature of a mean
+_POINTS, _FEWER_POINTS = 10, 5  # of the quadrature of a mean, in each bin of a spline
+_FEW = 50  # components above which the errors of fewer points average out
 _LEAST = 1e-300  # in the place of a probability that is none in float64
 
 
@@ -28,10 +31,10 @@ class Components:
     """For each of n rows, C densities of one number with the weight 1 / C each.
 
     A component takes u, the number in the unit of training, to ``v = (u - loc) / scale``, and v by
-    a monotone map to a latent whose base is Student's t.
+    a monotone spline to a latent whose base is Student's t.
 
     Args:
-        map: of one number.
+        map: of one number, a spline with lines for tails.
         raw: ``(C, n, 2 + map.raw_width)``: location, logarithm of the scale, and what the map
             reads.
         df: degrees of freedom of each component, ``(C,)``.
@@ -40,7 +43,7 @@ class Components:
     """
 
     def __init__(
-        self, map: Map, raw: Tensor, df: Tensor, center: Tensor, scale: Tensor, width: Tensor
+        self, map: Spline, raw: Tensor, df: Tensor, center: Tensor, scale: Tensor, width: Tensor
     ) -> None:
         self.map, self.raw, self.center, self.scale, self.width = map, raw, center, scale, width
         self.df = df.reshape(-1, 1, 1)
@@ -59,10 +62,13 @@ class Components:
 
     def latent(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Latents of numbers ``(C or 1, n, q)``, and the logarithm of their slopes."""
-        v = (u - self._loc) * (-self._log_scale).exp()
+        z, log_slope = self._latent((u - self._loc) * (-self._log_scale).exp())
+        return z, log_slope - self._log_scale
+
+    def _latent(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents of numbers in units of their component, and the logarithm of their slopes."""
         z, log_slope = self.map(v.unsqueeze(-1), self._shape(v))
-        log_slope = log_slope.squeeze(-1) - self._log_scale
-        return z.squeeze(-1) / self.width, log_slope - self.width.log()
+        return z.squeeze(-1) / self.width, log_slope.squeeze(-1) - self.width.log()
 
     def number(self, z: Tensor) -> Tensor:
         """The numbers u of latents ``(C, n, q)``."""
@@ -89,7 +95,10 @@ class Components:
         return student_t_below(self.latent(self._inward(y))[0], self.df).mean(0)
 
     def quantile(self, levels: Tensor) -> Tensor:
-        """The numbers ``(n, q)`` that probabilities ``(q,)`` lie below; without a gradient."""
+        """The numbers ``(n, q)`` that probabilities ``(q,)`` lie below; without a gradient.
+
+        Levels are from ``LEAST_LEVEL`` to one less it.
+        """
         with torch.no_grad():
             each = self.number(self._latents(levels))
             if len(each) == 1:
@@ -128,12 +137,39 @@ class Components:
         return self.center + self.scale * u
 
     def mean(self) -> Tensor:
-        """The mean of each row, ``(n,)``: of the numbers of all probabilities, by quadrature."""
-        nodes, weights = (floating(part, torch.float64) for part in gauss_legendre(_POINTS))
-        # Levels crowd at both ends, where the numbers of a heavy tail run away.
-        levels = nodes * nodes * (3.0 - 2.0 * nodes)
-        weights = (weights * 6.0 * nodes * (1.0 - nodes)).to(self.raw)
-        return self._outward((self.number(self._latents(levels)) @ weights).mean(0))
+        """The mean of each row, ``(n,)``; without a gradient."""
+        with torch.no_grad():
+            v = self._mean_within() + self._mean_beyond()
+            return self._outward((v * self._log_scale.exp() + self._loc).squeeze(-1).mean(0))
+
+    def _mean_within(self) -> Tensor:
+        """What a mean would be, ``(C, n, 1)``, if the tails were as long as they are likely.
+
+        In parts, half the box less the integral of the distribution function over it: that is
+        smooth within each bin of the spline, however far apart the modes of a component are.
+        """
+        few = len(self.raw) <= _FEW
+        nodes, weights = (
+            floating(part, torch.float64).to(self.raw)
+            for part in gauss_legendre(_POINTS if few else _FEWER_POINTS)
+        )
+        knots = self.map._knots(self._shape(self._loc)).places[..., 0, :].flatten(2)
+        box, width = self.map.high.to(self.raw), knots.diff(dim=-1).unsqueeze(-1)
+        v = box * (2.0 * (knots[..., :-1, None] + width * nodes).flatten(2) - 1.0)
+        below = student_t_below(self._latent(v)[0], self.df)
+        return box - 2.0 * box * (below * (width * weights).flatten(2)).sum(-1, keepdim=True)
+
+    def _mean_beyond(self) -> Tensor:
+        """What the tails, lines beyond the box, add to that: in closed form."""
+        box = self.map.high.to(self.raw)
+        far = torch.cat((-2.0 * box, 2.0 * box)).expand(*self.raw.shape[:2], 2)
+        left, right = ((-self._latent(far)[1]).exp() / self.width).unsqueeze(-2).unbind(-1)
+        edge = box / self.width
+        # the mean of what is beyond the edge, times its probability
+        moment = student_t_log_density(edge, self.df).exp() * (self.df + edge * edge)
+        moment = self.width * moment / (self.df - 1.0)
+        beyond: Tensor = moment - box * student_t_below(-edge, self.df)
+        return (right - left) * beyond
 
     def pick(self, which: Tensor, z: Tensor) -> Tensor:
         """Numbers of the data from latents, by the component that each is said to be of.

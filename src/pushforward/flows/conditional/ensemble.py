@@ -10,13 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.errors import ArgumentError, ShapeError
-from pushforward.flows.conditional.components import Components
+from pushforward.flows.conditional.components import LEAST_LEVEL, Components
 from pushforward.flows.conditional.drawn import Drawn
 from pushforward.maps import RationalQuadratic
 from pushforward.networks.side_by_side import SideBySideMLP
+from pushforward.numerics.conditioning import reach
 
 __all__ = ["Ensemble"]
 
+_NEAR = 8.0  # deviations within which a context is shown as it is
+_FARTHEST = 1e100  # beyond, squares would overflow
 _DF = 8.0  # where degrees of freedom begin, above the least
 
 
@@ -104,7 +107,17 @@ class Ensemble(Drawn):
 
     def given(self, context: Tensor) -> Components:
         """The densities given contexts ``(n, features)``."""
-        return self.encoded(self.embed(context.to(self.scale)).to(self.scale))
+        return self.encoded(self.embedded(context.to(self.scale)).to(self.scale))
+
+    def embedded(self, context: Tensor) -> Tensor:
+        """What the networks see of contexts ``(n, features)``: of far ones their logarithm.
+
+        A number some thousand deviations away would be taken to a location and a scale without
+        any sense, and one yet farther to no number at all.
+        """
+        seen: Tensor = self.embed(context)
+        near = seen.clamp(-_NEAR, _NEAR)
+        return near + reach(seen.clamp(-_FARTHEST, _FARTHEST) - near)
 
     def log_prob(self, y: Tensor, context: Tensor) -> Tensor:
         """Log-density of y given the context, nats, ``(*batch,)``."""
@@ -121,16 +134,17 @@ class Ensemble(Drawn):
 
         Without a gradient.
         """
-        inside = (levels > 0.0) & (levels < 1.0)
+        inside = (levels >= LEAST_LEVEL) & (levels <= 1.0 - LEAST_LEVEL)
         if levels.dim() != 1 or not bool(inside.all()):
             raise ArgumentError(
-                f"Ensemble.quantile: levels is {levels!r:.100}, expected numbers between 0 and 1."
+                f"Ensemble.quantile: levels is {levels!r:.100}, expected numbers between 0 and 1, "
+                f"at least {LEAST_LEVEL} away from both."
             )
         rows = context.reshape(-1, context.shape[-1])
         return self.given(rows).quantile(levels).reshape(*context.shape[:-1], len(levels))
 
     def mean(self, context: Tensor) -> Tensor:
-        """The mean given the context, ``(*batch,)``."""
+        """The mean given the context, ``(*batch,)``; without a gradient."""
         return self.given(context.reshape(-1, context.shape[-1])).mean().reshape(context.shape[:-1])
 
     def rsample(

@@ -112,7 +112,7 @@ def fit_members(
     _place(ensemble, y, shares)
     chance = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        inputs = ensemble.embed(context).float()
+        inputs = ensemble.embedded(context).float()
     u = ((y - ensemble.center) / ensemble.scale).float()
     rows = _Rows(inputs, u, None if shares is None else shares.float(), ensemble.members, chance)
     step = jitter / float(ensemble.scale)
