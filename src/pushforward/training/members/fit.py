@@ -268,6 +268,6 @@ def _widen(ensemble: Ensemble, rows: _Rows) -> float:
         z = components.latent(rows.u[rows.held].double().unsqueeze(-1))[0]
         tried = student_t_log_density(z / widths, components.df) - widths.log()
         figures = torch.stack([_mean(one, rows).mean() for one in tried.unbind(-1)])
-        width = float(widths[int(figures.argmax())]) ** _SHARE_WIDER
+        width = math.pow(float(widths[int(figures.argmax())]), _SHARE_WIDER)
         ensemble.width.fill_(width)
     return width
