@@ -264,7 +264,7 @@ def test_a_ranking_may_change_only_between_ties(in_benchmarks):
 
 def test_mixed(tmp_path):
     result, out = run(
-        *("mixed.py", tmp_path, "--rows", 160, "--wide", 2000, "--threads", 1), status=(1,)
+        *("mixed.py", tmp_path, "--rows", 120, "--wide", 2000, "--threads", 1), status=(1,)
     )
     names = [figure["metric"] for figure in result["figures"]]
     assert names == [
@@ -274,7 +274,7 @@ def test_mixed(tmp_path):
         "fit",
         "scoring",
     ]
-    assert result["figures"][0]["value"] > result["figures"][0]["limit"]  # of 160 rows
+    assert result["figures"][0]["value"] > result["figures"][0]["limit"]  # of 120 rows
     assert "2,000 x 20" in out
 
 
