@@ -157,7 +157,7 @@ CASES = [
     Bad("json without out", f"score {MODEL} {{folder}}/table.csv --json", ("--out",), 2),
     Bad("no samples", f"sample {MODEL} -n 0", ("'-n'",), 2),
     Bad("fewer samples", f"sample {MODEL} -n -5", ("'-n'",), 2),
-    Bad("given the impossible", f"sample {MODEL} -n 5 --given c=-1", ("'c' is -1", "from 0 up"), 2),
+    Bad("given the impossible", f"sample {MODEL} -n 5 --given c=-1", ("'c' is -1", "below 0"), 2),
     Bad(
         "given unknown column",
         "sample {folder}/given.safetensors --given c=1 --given d=1 -n 5",

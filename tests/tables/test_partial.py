@@ -340,8 +340,16 @@ def test_questions_leave_the_global_state_alone(few):
 
 class TestWhatIsGiven:
     def test_what_has_no_probability_is_said_to_have_none(self, few):
-        with pytest.raises(ArgumentError, match="'count' is 9, expected a number 0 to 3"):
+        with pytest.raises(
+            ArgumentError, match="'count' is 9, outside 0 to 3: that has no probability"
+        ):
             few.sample(5, given={"count": 9})
+
+    def test_conditions_may_be_anything(self):
+        """What is conditioned on has no density, and so no bounds."""
+        table = numbers().with_columns(pl.col("a").abs() + 0.1)
+        model = quick(table, "nsf", settings=TINY, context=["a"], types={"a": "positive"})
+        assert model.sample(3, given={"a": -1.0})["b"].is_finite().all()
 
     def test_a_gap_can_be_given_where_gaps_are_modelled(self, people):
         name = next(c.name for c in people.schema.columns if c.gaps > 0.0)

@@ -22,9 +22,8 @@ def rows_outside(frame: polars.DataFrame, schema: Schema) -> list[dict[str, Any]
         frame: the scored table.
         schema: the columns of the model.
     """
-    from pushforward.tables.partial.explain import outside
     from pushforward.tables.schema.cells import numbers
-    from pushforward.tables.schema.words import shown
+    from pushforward.tables.schema.words import outside, shown
 
     density = frame["log_density"]
     impossible = (density.is_infinite() & density.is_not_null()).arg_true()

@@ -20,6 +20,7 @@ from pushforward.tables.schema.cells import numbers, refuse_kinds, same_label
 from pushforward.tables.schema.column import Column
 from pushforward.tables.schema.dates import as_dates, zone_of
 from pushforward.tables.schema.matrix import refuse_values
+from pushforward.tables.schema.words import outside, shown
 from pushforward.tables.scoring import Scorer
 
 if TYPE_CHECKING:
@@ -219,23 +220,14 @@ def given_numbers(schema: Schema, given: Any, names: Sequence[str]) -> Tensor:
     if not bool(fits.all()):
         row, place = (int(i) for i in (~fits).nonzero()[0])
         raise DataError(f"given: column {names[place]!r} is missing or infinite in row {row + 1}.")
-    for column, values in zip(columns, found.unbind(1), strict=True):
-        _refuse_impossible(column, values)
+    for column, values in zip(columns, found.T.tolist(), strict=True):
+        for value in values if column.name not in schema.context else ():
+            if beyond := outside(column, value):
+                raise ArgumentError(
+                    f"given: {column.name!r} is {shown(column, value)}, {beyond}: that has no "
+                    f"probability in this model."
+                )
     return found
-
-
-def _refuse_impossible(column: Column, values: Tensor) -> None:
-    """Refuse what lies outside the ends of a column: no draw ever lies there."""
-    low, high = column.ends
-    low, high = -math.inf if low is None else low, math.inf if high is None else high
-    outside = (values < low) | (values > high)
-    if bool(outside.any()):
-        value = float(values[outside][0])
-        ends = f"{low:g} to {high:g}" if high < math.inf else f"from {low:g} up"
-        raise ArgumentError(
-            f"given: {column.name!r} is {value:g}, expected a number {ends}: others have no "
-            f"probability in this model."
-        )
 
 
 def _as_lists(schema: Schema, given: Mapping[str, Any], names: Sequence[str]) -> Any:

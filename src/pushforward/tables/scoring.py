@@ -88,12 +88,18 @@ class Scorer:
             numbers[rows, place] = torch.stack(each).argmin(0).double()
         return self.log_prob(*self.rows(numbers))
 
-    def chunks(
+    def read(
         self, table: TableSource, unseen: str, notes: list[str]
-    ) -> Iterator[tuple[Any, numpy.ndarray[Any, Any]]]:
-        """Chunks of a table as they are, with the log-densities of their rows.
+    ) -> Iterator[tuple[Any, Tensor, Tensor]]:
+        """Chunks of a table as they are, as numbers, and which of their rows can be scored.
 
         What there is to remark on its columns is added to ``notes``.
+
+        Args:
+            table: the table.
+            unseen: ``error`` refuses labels that no training row had; with ``lowest`` they come out
+                as ``UNSEEN``.
+            notes: what is added to.
 
         Raises:
             ArgumentError: ``unseen`` is neither ``error`` nor ``lowest``.
@@ -103,14 +109,20 @@ class Scorer:
             raise ArgumentError(f"unseen is {unseen!r}, expected 'error' or 'lowest'.")
         columns, remarks = matched(table, self.schema)
         notes += remarks
-        noise = scoring_noise()
         for chunk, rows, complete in chunk_rows(
             table, table.names, columns, self.schema, table.title, unseen
         ):
+            yield chunk.frame, torch.from_numpy(rows), torch.from_numpy(complete)
+
+    def chunks(
+        self, table: TableSource, unseen: str, notes: list[str]
+    ) -> Iterator[tuple[Any, numpy.ndarray[Any, Any]]]:
+        """As ``read``, with the log-densities of the rows, NaN of those that are not scored."""
+        noise = scoring_noise()
+        for frame, rows, complete in self.read(table, unseen, notes):
             log_p = torch.full((len(rows),), math.nan, dtype=torch.float64)
-            there = torch.from_numpy(complete)
-            log_p[there] = self.of_numbers(torch.from_numpy(rows[complete]), noise)
-            yield chunk.frame, log_p.numpy()
+            log_p[complete] = self.of_numbers(rows[complete], noise)
+            yield frame, log_p.numpy()
 
 
 def matched(table: TableSource, schema: Schema) -> tuple[tuple[str, ...], list[str]]:

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from pushforward.tables.schema.cells import UNSEEN
 from pushforward.tables.schema.column import Column
-from pushforward.tables.schema.words import shown
+from pushforward.tables.schema.words import outside, shown
 from pushforward.tables.scoring import Scorer
 
-__all__ = ["Surprise", "outside", "surprises"]
+__all__ = ["Surprise", "surprises"]
 
 _COARSE = 129  # places that a number is looked for at, at first
 _FINE = 129  # places more, where the first found it likely
@@ -74,29 +74,6 @@ def surprises(scorer: Scorer, numbers: Tensor) -> list[list[Surprise]]:
         known = [one for one in each if one is not None]
         found.append(sorted(known, key=lambda one: -one.nats))
     return found
-
-
-def outside(column: Column, number: float) -> str:
-    """Which bounds of its column a number violates, in words; empty where it does not.
-
-    Example:
-        >>> percent = Column("p", "Float64", "interval", ends=(0.0, 100.0))
-        >>> outside(percent, 150.0), outside(percent, 0.0), outside(percent, 50.0)
-        ('outside 0 to 100', 'at an end of 0 to 100 that no training row reached', '')
-    """
-    low, high = column.ends
-    if math.isnan(number) or number in (value for value, _ in column.atoms):
-        return ""
-    below, above = low is not None and number < low, high is not None and number > high
-    if below or above:
-        if low is not None and high is not None:
-            return f"outside {low:g} to {high:g}"
-        return f"below {low:g}" if below else f"above {high:g}"
-    if column.counted or number not in column.ends:
-        return ""
-    if low is None or high is None:
-        return f"at the end {number:g} that no training row reached"
-    return f"at an end of {low:g} to {high:g} that no training row reached"
 
 
 def _impossible(scorer: Scorer, row: Tensor, place: int, beyond: Sequence[bool]) -> Surprise | None:

@@ -103,18 +103,12 @@ class PartialRows:
         A label that no training row had is ``UNSEEN`` if ``unseen`` is ``lowest``.
         """
         from pushforward.data.readers import open_table
-        from pushforward.tables.schema.matrix import chunk_rows
-        from pushforward.tables.scoring import matched
 
-        if unseen not in ("error", "lowest"):
-            raise ArgumentError(f"unseen is {unseen!r}, expected 'error' or 'lowest'.")
         table = open_table(data)
-        names, _ = matched(table, self.schema)
-        parts, complete = [], []
-        for _, rows, whole in chunk_rows(table, names, names, self.schema, table.title, unseen):
-            parts.append(torch.from_numpy(rows))
-            complete.append(torch.from_numpy(whole))
-        return torch.cat(parts), torch.cat(complete), table.title
+        scorer: Scorer = self._scorer()
+        parts = [(rows, complete) for _, rows, complete in scorer.read(table, unseen, [])]
+        numbers, complete = (torch.cat(part) for part in zip(*parts, strict=True))
+        return numbers, complete, table.title
 
     def marginal(
         self,

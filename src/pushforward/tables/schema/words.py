@@ -7,7 +7,7 @@ import math
 from pushforward.tables.schema.column import Column
 from pushforward.tables.schema.dates import as_text
 
-__all__ = ["shown"]
+__all__ = ["outside", "shown"]
 
 _DIGITS = 4
 
@@ -31,3 +31,26 @@ def shown(column: Column, number: float) -> str:
     if abs(number) < 1e15 and (number.is_integer() or abs(number) >= 10**_DIGITS):
         return f"{number:.0f}"
     return f"{number:.{_DIGITS}g}"
+
+
+def outside(column: Column, number: float) -> str:
+    """Which bounds of its column a number violates, in words; empty where it does not.
+
+    Example:
+        >>> percent = Column("p", "Float64", "interval", ends=(0.0, 100.0))
+        >>> outside(percent, 150.0), outside(percent, 0.0), outside(percent, 50.0)
+        ('outside 0 to 100', 'at an end of 0 to 100 that no training row reached', '')
+    """
+    low, high = column.ends
+    if math.isnan(number) or number in (value for value, _ in column.atoms):
+        return ""
+    below, above = low is not None and number < low, high is not None and number > high
+    if below or above:
+        if low is not None and high is not None:
+            return f"outside {low:g} to {high:g}"
+        return f"below {low:g}" if below else f"above {high:g}"
+    if column.counted or number not in column.ends:
+        return ""
+    if low is None or high is None:
+        return f"at the end {number:g} that no training row reached"
+    return f"at an end of {low:g} to {high:g} that no training row reached"
