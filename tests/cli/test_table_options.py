@@ -236,6 +236,12 @@ class TestFit:
         assert "p interval" in " ".join(words.split())
         assert "p: as asked for" in words
 
+    def test_the_error_of_a_single_held_out_row_is_not_known(self, typed, here):
+        mixed().select("x", "k").head(6).write_csv("t.csv")
+        words = " ".join(typed("fit", "t.csv", *QUICK[:-1]).out.split())
+        assert "of 1 held-out row" in words
+        assert words.count("± unknown") == 2
+
     def test_negative_weights_need_to_be_asked_for(self, typed, here):
         signs = pl.Series("w", [-1.0 if row % 10 == 0 else 1.0 for row in range(400)])
         mixed().select("x", "p").with_columns(signs).write_csv("t.csv")

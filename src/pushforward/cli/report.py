@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -170,14 +171,20 @@ def print_result(screen: Console, facts: Mapping[str, Any], history: History) ->
 def print_drift(screen: Console, facts: Mapping[str, float]) -> None:
     """How far new rows are from those that the model was fitted to."""
     lost = facts["nats_before"] - facts["nats"]
-    error = (facts["nats_before_error"] ** 2 + facts["nats_error"] ** 2) ** 0.5
+    errors = (facts["nats_before_error"], facts["nats_error"])
+    error = None if None in errors else math.hypot(*errors)
     screen.print(
         f"\nDrift: the model as it was gives new rows {facts['nats']:.3f} nats, and gave "
-        f"{facts['nats_before']:.3f} to rows of its own time: {lost:+.3f} ± {error:.3f} nats lost. "
+        f"{facts['nats_before']:.3f} to rows of its own time: {_with_error(lost, error, '+')} nats lost. "
         f"Their mean outlier score is {facts['outlier_score']:.2f} (0.5 without drift); "
         f"{facts['beyond']:.1%} are less likely than 99 % of the rows were that it was fitted to.",
         markup=False,
     )
+
+
+def _with_error(value: float, error: float | None, sign: str = "-") -> str:
+    """A figure and its standard error, which nobody knows of a single row."""
+    return f"{value:{sign}.3f} ± {'unknown' if error is None else f'{error:.3f}'}"
 
 
 def print_run(screen: Console, seconds: float, history: History) -> None:
@@ -197,7 +204,7 @@ def print_run(screen: Console, seconds: float, history: History) -> None:
 def print_figures(screen: Console, facts: Mapping[str, Any]) -> None:
     """Held-out log-density beside that of a simple model of the same columns."""
     rows = [
-        (label, f"{facts[name]:.3f} ± {facts[f'{name}_error']:.3f}")
+        (label, _with_error(facts[name], facts[f"{name}_error"]))
         for label, name in (
             (f"this flow ({facts['flow'] or 'composed by hand'})", "nats"),
             (facts["reference"], "reference_nats"),

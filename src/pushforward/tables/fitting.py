@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from pushforward.tables.rows import (
     scoring_noise,
     share_above,
     split,
+    varied,
 )
 from pushforward.tables.schema.matrix import layouts, load_matrix
 from pushforward.training import History
@@ -64,8 +66,16 @@ def read(
         )
     learned, held = split(len(rows.x), validation, seed)
     features = layouts(schema)[0]
-    plain = features.names[features.head :]
-    refuse_constant(rows.x[learned][:, features.head :], plain, table.title)
+    plain = rows.x[:, features.head :]
+    learned, held = varied(plain, learned, held)
+    refuse_constant(plain[learned], features.names[features.head :], table.title)
+    if len(learned) == len(rows.x):
+        warnings.warn(
+            f"{table.title}: none of its {len(rows.x)} rows can be spared to be held out: the "
+            f"held-out figures are of one that is learned from; give more rows.",
+            UserWarning,
+            stacklevel=3,
+        )
     return rows.take(learned), rows.take(held)
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "scoring_noise",
     "share_above",
     "split",
+    "varied",
 ]
 
 _FEWEST = 2  # rows with a weight
@@ -62,14 +63,14 @@ def counting(rows: Rows) -> Rows:
 
 
 def refuse_constant(x: Tensor, names: Sequence[str], what: str = "DATA") -> None:
-    """Refuse a column that varies in the held-out rows only: nothing of it can be learned.
+    """Refuse a column that is the same in all rows: nothing of it can be learned.
 
     Raises:
         DataError: there is such a column; the message names it.
     """
     if not x.numel():
         return
-    still = x.amin(0) == x.amax(0)
+    still = _still(x)
     if bool(still.any()):
         name = names[int(still.nonzero()[0])]
         raise DataError(
@@ -85,11 +86,50 @@ def split(rows: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
     return order[held:], order[:held]
 
 
-def mean_and_error(values: Tensor, weights: Tensor | None) -> tuple[float, float]:
-    """Weighted mean and its standard error."""
+def varied(x: Tensor, learned: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
+    """A split such that among the rows learned from no column is the same that varies in x.
+
+    Rows that a column needs change sides. Where none can be spared to be held out, as of two rows,
+    one is on both sides.
+
+    Args:
+        x: all rows, ``(n, columns)``.
+        learned: which of them are learned from.
+        held: which are held out.
+
+    Example:
+        >>> x = torch.tensor([[1.0], [1.0], [2.0]])
+        >>> learned, held = varied(x, torch.tensor([0, 1]), torch.tensor([2]))
+        >>> learned.tolist(), held.tolist()
+        ([1, 2], [0])
+    """
+    needed = torch.zeros(len(held), dtype=torch.bool)
+    for place in _still(x[learned]).nonzero()[:, 0].tolist():
+        other = x[held, place] != x[learned[0], place]
+        if bool(other.any()) and not bool((other & needed).any()):
+            needed[int(other.nonzero()[0])] = True
+    learned, held = torch.cat((learned, held[needed])), held[~needed]
+    if len(held):
+        return learned, held
+    for i in range(len(learned)):
+        rest = torch.cat((learned[:i], learned[i + 1 :]))
+        if not bool((_still(x[rest]) & ~_still(x[learned])).any()):
+            return rest, learned[i : i + 1]
+    return learned, learned[:1]
+
+
+def _still(x: Tensor) -> Tensor:
+    """Which columns are the same in all rows."""
+    return x.amin(0) == x.amax(0)
+
+
+def mean_and_error(values: Tensor, weights: Tensor | None) -> tuple[float, float | None]:
+    """Weighted mean and its standard error, which is not known of a single row."""
     share = torch.ones_like(values) if weights is None else weights.to(values)
     share = share / share.sum()
     mean = (share * values).sum()
+    if int((share != 0.0).sum()) < 2:
+        return float(mean), None
     error = (share.square() * (values - mean).square()).sum().sqrt()
     return float(mean), float(error)
 

@@ -339,9 +339,10 @@ def _dependences(scatter: Scatter, order: list[int]) -> list[Dependence]:
 
 def _warn_few(survey: Survey, features: int, what: str) -> None:
     if survey.rows_used <= features:
+        few = "fewer than" if survey.rows_used < features else "no more than"
         warnings.warn(
-            f"{what}: {_count(survey.rows_used)} of {features} columns, fewer than columns: rows "
-            f"do not tell how columns hang together; give more rows, or fewer columns.",
+            f"{what}: {_count(survey.rows_used)} of {features} columns, {few} columns: rows do "
+            f"not tell how columns hang together; give more rows, or fewer columns.",
             UserWarning,
             stacklevel=4,
         )
