@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from pushforward.tables.schema.column import Column
 
 __all__ = ["Layout"]
 
+_T = TypeVar("_T", float, Tensor)
 _PLAIN = ("real", "positive", "interval")
 
 
@@ -66,13 +67,27 @@ class Layout:
         made: dict[str, Any] = {"codes": instead + 1 if instead else 0, "value": "number"}
         if column.type == "circular":
             return {**made, "value": "angle", "period": column.period}
-        low, high = (None if end is None else end - column.offset for end in column.ends)
-        if not self.context:
-            made |= {"low": low, "high": high}
-        if column.counted and not self.context:
-            taken = [value - column.offset for value in self._atoms(i)]
-            made |= {"value": "whole", "taken": taken}
-        return made
+        if self.context:
+            return made
+        if column.counted:
+            made |= {"value": "whole", "taken": [self._slot(v, i) for v in self._atoms(i)]}
+        low, high = (None if end is None else self._slot(end, i) for end in column.ends)
+        if column.counted:  # an end may lie between two numbers that there are
+            low = None if low is None else math.ceil(low)
+            high = None if high is None else math.floor(high)
+        return {**made, "low": low, "high": high}
+
+    def _spacing(self, i: int) -> int:
+        """What numbers are divided by: their neighbours are one apart then."""
+        return 1 if self.context else self.columns[i].spacing
+
+    def _offset(self, i: int) -> float:
+        column = self.columns[i]
+        return column.offset if self._spacing(i) == 1 else column.near(column.offset)
+
+    def _slot(self, numbers: _T, i: int) -> _T:
+        """Numbers of a column as the flow sees them."""
+        return (numbers - self._offset(i)) / self._spacing(i)  # type: ignore[return-value]
 
     @property
     def names(self) -> list[str]:
@@ -105,7 +120,7 @@ class Layout:
             code = torch.where(numbers == value, float(k), code)
         if self._gaps[i]:
             code = torch.where(numbers.isnan(), float(one["codes"] - 1), code)
-        filled = torch.where(code > 0, self._filling(i), numbers - column.offset)
+        filled = torch.where(code > 0, self._filling(i), self._slot(numbers, i))
         return [code, filled] if one["codes"] else [filled]
 
     def _filling(self, i: int) -> float:
@@ -115,8 +130,8 @@ class Layout:
         if not column.counted or self.context:
             return column.mean - column.offset
         taken, low, high = self._atoms(i), *column.ends
-        near = round(column.mean)
-        tries = (near + sign * step for step in range(len(taken) + 2) for sign in (1, -1))
+        near, every = column.usual, column.spacing
+        tries = (near + sign * every * k for k in range(len(taken) + 2) for sign in (1, -1))
         free = (
             value
             for value in tries
@@ -124,7 +139,7 @@ class Layout:
             and (low is None or value >= low)
             and (high is None or value <= high)
         )
-        return next(free, near) - column.offset
+        return self._slot(next(free, near), i)
 
     def numbers(self, rows: Tensor) -> Tensor:
         """Numbers of the columns from rows of the flow, ``(n, width)`` to ``(n, columns)``."""
@@ -144,7 +159,7 @@ class Layout:
         if column.coded:
             code = slots[:, 0].round()
             return torch.where(code >= len(column.labels), math.nan, code)
-        value = self._within(slots[:, -1] + column.offset, column)
+        value = self._within(slots[:, -1] * self._spacing(i) + self._offset(i), column)
         if not one["codes"]:
             return value
         instead = [*self._atoms(i), *([math.nan] if self._gaps[i] else [])]

@@ -144,10 +144,11 @@ def _alternatives(
     grid = _grid(column)
     log_p = _scored(scorer, row, place, grid)
     finer = torch.cat((_likely(grid, log_p), _around(grid, row[place])))
-    finer = finer.round() if column.counted else finer
+    finer = _on_spacing(finer, column)
     both = torch.unique(torch.cat((grid, finer)))
     both = both[~torch.isin(both, tried)]
     spaces = torch.cat((both[1:2] - both[:1], both[2:] - both[:-2], both[-1:] - both[-2:-1])) / 2.0
+    spaces = spaces / column.spacing  # of whole numbers it is how many that there may be
     values = torch.cat((tried, both))
     log_mass = torch.cat((torch.zeros_like(tried), spaces.log()))
     return values, log_mass, _scored(scorer, row, place, values)
@@ -168,9 +169,10 @@ def _whole(column: Column, value: Tensor) -> Tensor | None:
     low, high = _ends(column)
     if not bool(value.isnan()):
         low, high = min(low, float(value)), max(high, float(value))
-    if high - low > _MOST_WHOLE:
+    if high - low > _MOST_WHOLE * column.spacing:
         return None
-    return torch.arange(math.floor(low), math.ceil(high) + 1, dtype=torch.float64)
+    first = column.near(low)
+    return torch.arange(first, column.near(high) + 1, column.spacing, dtype=torch.float64)
 
 
 def _ends(column: Column) -> tuple[float, float]:
@@ -195,7 +197,14 @@ def _grid(column: Column) -> Tensor:
         return torch.linspace(float(ends[0]), float(ends[1]), _COARSE, dtype=torch.float64).exp()
     inset = 1e-6 * (high - low)  # an end may have no density
     grid = torch.linspace(low + inset, high - inset, _COARSE, dtype=torch.float64)
-    return grid.round() if column.counted else grid
+    return _on_spacing(grid, column)
+
+
+def _on_spacing(values: Tensor, column: Column) -> Tensor:
+    """Numbers that there may be: whole ones for whole numbers."""
+    if not column.counted:
+        return values
+    return ((values - column.origin) / column.spacing).round() * column.spacing + column.origin
 
 
 def _likely(grid: Tensor, log_p: Tensor) -> Tensor:

@@ -65,6 +65,8 @@ class Column:
         stride, phase: they are ``phase`` steps above multiples of ``stride`` steps: numbers in
             steps of a quarter from 0.5 on have a step of 0.01, a stride of 25 and a phase of 50 or
             0 of these.
+        spacing: whole numbers between neighbours of those that there are, ``phase`` above its
+            multiples; others have no probability. 1 where all may be.
         offset: subtracted in float64 before the numbers become float32, which could not hold them
             otherwise; the unit stays, so densities do not change.
         treatment: what was done to it, in words; empty where nothing was.
@@ -90,6 +92,7 @@ class Column:
     step: float = 0.0
     stride: int = 1
     phase: int = 0
+    spacing: int = 1
     offset: float = 0.0
     treatment: str = ""
 
@@ -113,7 +116,26 @@ class Column:
         """A number that it may hold: its mean, or the code of its first label."""
         if self.labels or self.mean is None:
             return 0.0
-        return float(round(self.mean)) if self.counted else self.mean
+        return self.near(self.mean) if self.counted else self.mean
+
+    @property
+    def origin(self) -> int:
+        """The least whole number from 0 up that its spacing lets it hold."""
+        return self.phase % self.spacing
+
+    @property
+    def steps(self) -> str:
+        """Its spacing in words: ``10``, or ``7 days``."""
+        return f"{self.spacing} {self.unit}s" if self.unit else f"{self.spacing}"
+
+    def near(self, number: float) -> float:
+        """The nearest whole number that its spacing lets it hold.
+
+        Example:
+            >>> Column("a", "Int64", "integer", spacing=10, phase=4).near(31.0)
+            34.0
+        """
+        return float(round((number - self.origin) / self.spacing) * self.spacing + self.origin)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Column:

@@ -14,7 +14,7 @@ from pushforward.errors import ArgumentError, DataError, InputTypeError
 from pushforward.numerics.sketches import Scatter
 from pushforward.numerics.sketches.scatter import Dependence
 from pushforward.tables.schema.column import Column, Declared, declared
-from pushforward.tables.schema.kinds import kind_of_numbers
+from pushforward.tables.schema.kinds import kind_of_numbers, spacing_of
 from pushforward.tables.schema.look import Look, look
 from pushforward.tables.schema.schema import Missing, Schema
 from pushforward.tables.schema.survey import WHOLE, Survey
@@ -206,6 +206,10 @@ def _described(survey: Survey, said: Mapping[str, Declared]) -> list[Column]:
             mean, std = known.mean, known.std
             offset = float(round(mean))
             column = replace(column, low=low, high=high, mean=mean, std=std, offset=offset)
+            spacing, phase = spacing_of(known), known.steps.phase
+            column = replace(column, spacing=spacing, phase=phase)
+            if spacing > 1:
+                column = replace(column, treatment=f"in steps of {column.steps}")
         elif not column.labels:
             column = kind_of_numbers(column, known, said.get(column.name))
         if gaps:

@@ -11,13 +11,15 @@ from pushforward.tables.schema.cells import label_of
 from pushforward.tables.schema.column import Column, Declared
 from pushforward.tables.schema.survey import ColumnSurvey
 
-__all__ = ["kind_of_numbers"]
+__all__ = ["kind_of_numbers", "spacing_of"]
 
 _ATOM = 0.05  # the share of rows above which a repeated number is an atom
 _FEWEST = 5  # rows of an atom, at least
 _STANDS_OUT = 10.0  # how much more frequent than the mean an atom among whole numbers is
 _FEW = 12  # different numbers that are labels rather than numbers
 _ROWS_A_LABEL = 10
+_SPACED = 30  # rows that are not all multiples of something by chance
+_DISTINCT = 10  # different numbers that are not either
 _SKEWED = 0.1  # by how much the logarithm must be more even
 _TURNS = {2.0 * math.pi: "two pi", 360.0: "360"}
 _RESOLVED = 1e3  # float32 gives a value this many stds away a resolution of 1e-4 stds
@@ -38,12 +40,16 @@ def kind_of_numbers(column: Column, known: ColumnSurvey, said: Declared | None) 
         return replace(column, type="constant", labels=label, reason="the same in all rows")
     column = _inferred(column, known) if said is None else _as_said(column, said)
     column = _stepped(column, known)
+    if column.type == "integer" and said is None:
+        column = replace(column, spacing=spacing_of(known))
     atoms = _atoms(column, known)
     column = replace(column, atoms=atoms)
     if said is None and column.type == "real" and _at_zero(column):
         reason = "zero in many rows, above it in others"
         column = replace(column, type="positive", ends=(0.0, None), offset=0.0, reason=reason)
     shown = [f"{value:g} in {share:.0%} of the rows (an atom)" for value, share in atoms[:3]]
+    if column.spacing > 1:
+        shown.append(f"in steps of {column.steps}")
     if column.offset and not atoms:
         shown.append(f"{column.offset:.17g} subtracted before rounding to float32")
     return replace(column, treatment="; ".join(shown))
@@ -163,6 +169,22 @@ def _stepped(column: Column, known: ColumnSurvey) -> Column:
     steps = known.steps
     step = 10.0**-known.decimals
     return replace(column, step=step, stride=max(steps.stride, 1), phase=steps.phase)
+
+
+def spacing_of(known: ColumnSurvey) -> int:
+    """How far apart whole numbers are that are all multiples of something, but for an offset.
+
+    Few of them are so by chance: the largest factor of 1200 and 340 is 20. Hence they must be many,
+    or fill what lies between the least and the largest by half at least.
+    """
+    spacing, low, high = known.steps.stride, *known.ends
+    if spacing < 2 or known.count < _SPACED:
+        return 1
+    distinct = known.frequent.distinct
+    if distinct is None or distinct >= _DISTINCT:
+        return spacing
+    filled = distinct >= 3 and 2 * distinct >= (high - low) / spacing + 1
+    return spacing if filled else 1
 
 
 def _atoms(column: Column, known: ColumnSurvey) -> tuple[tuple[float, float], ...]:

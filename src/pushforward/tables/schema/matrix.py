@@ -19,6 +19,7 @@ from pushforward.tables.schema.cells import UNSEEN, labels_of, numbers, refuse_k
 from pushforward.tables.schema.column import Column
 from pushforward.tables.schema.matching import match
 from pushforward.tables.schema.schema import Schema
+from pushforward.tables.schema.words import outside, shown
 from pushforward.transforms.domains import Everywhere
 
 __all__ = ["chunk_rows", "layouts", "load_matrix", "refuse_outside", "refuse_values"]
@@ -82,7 +83,9 @@ def load_matrix(
     context = None if given is None else torch.empty(table.rows, given.width, dtype=dtype)
     weight = torch.empty(table.rows, dtype=dtype) if weighted else None
     start = 0
-    for _, values, complete in chunk_rows(table, names, names, schema, what, "learn"):
+    for chunk, values, complete in chunk_rows(table, names, names, schema, what, "learn"):
+        used = complete if weight is None else complete & (values[:, total] != 0.0)
+        _refuse_impossible(chunk, schema, values, used, what)
         rows = torch.from_numpy(values if complete.all() else values[complete])
         end = start + len(rows)
         x[start:end] = features.rows(rows[:, :width])
@@ -207,6 +210,39 @@ def refuse_values(
                 f"{what}: column {column.name!r} holds {label!r} in {chunk.place(int(bad[0]))}, "
                 f"which no training row had ({known}); correct it{advice}."
             )
+
+
+def _refuse_impossible(
+    chunk: Chunk,
+    schema: Schema,
+    rows: numpy.ndarray[Any, Any],
+    used: numpy.ndarray[Any, Any],
+    what: str,
+) -> None:
+    """Refuse to learn from rows that have no density in a model that is there already.
+
+    Raises:
+        DataError: there is one; the message says which, and where.
+    """
+    for place, name in enumerate(schema.features):
+        column, values = schema.column(name), rows[:, place]
+        if column.type == "constant" or column.coded:
+            continue
+        suspect = used & numpy.isin(values, [end for end in column.ends if end is not None])
+        for end, inward in zip(column.ends, (1.0, -1.0), strict=True):
+            if end is not None:
+                suspect |= used & ((values - end) * inward < 0.0)
+        if column.spacing > 1:
+            suspect |= used & ((values - column.origin) % column.spacing > 0.0)
+        tried, first = numpy.unique(values[suspect], return_index=True)
+        for value, index in zip(tried.tolist(), first.tolist(), strict=True):
+            if why := outside(column, value):
+                row = int(suspect.nonzero()[0][index])
+                raise DataError(
+                    f"{what}: column {name!r} holds {shown(column, value)} in {chunk.place(row)}, "
+                    f"{why}: it has no probability in this model; leave such rows out, or fit a "
+                    f"new model."
+                )
 
 
 def _gap(

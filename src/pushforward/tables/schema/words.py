@@ -49,6 +49,8 @@ def outside(column: Column, number: float) -> str:
         if low is not None and high is not None:
             return f"outside {low:g} to {high:g}"
         return f"below {low:g}" if below else f"above {high:g}"
+    if column.counted and column.spacing > 1 and (number - column.origin) % column.spacing:
+        return f"between the steps of {column.steps} that all training rows lie on"
     if column.counted or number not in column.ends:
         return ""
     if low is None or high is None:
