@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Scorer", "matched"]
 
-_CHUNK = 8192  # rows scored at a time
+_NUMBERS = 2**19  # of the rows that are scored at a time: beyond, memory and no speed is gained
+_FEWEST, _MOST = 2**11, 2**15  # such rows
 
 
 class Scorer:
@@ -47,9 +48,10 @@ class Scorer:
         """Log-densities of rows of the flow, ``(n,)`` in float64."""
         noise = scoring_noise() if noise is None else noise
         pieces = []
+        size = min(max(_NUMBERS // max(x.shape[-1], 1), _FEWEST), _MOST)
         with torch.no_grad():
-            for i in range(0, len(x), _CHUNK):
-                s = slice(i, i + _CHUNK)
+            for i in range(0, len(x), size):
+                s = slice(i, i + size)
                 c = None if context is None else context[s].double()
                 pieces.append(self.flow.log_prob(x[s].double(), c, generator=noise))
         return torch.cat(pieces) if pieces else torch.empty(0, dtype=torch.float64)
