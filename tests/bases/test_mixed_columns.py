@@ -31,6 +31,9 @@ WIDTHS = [("codes" in one) + ("value" in one) for one in COLUMNS.values()]
 STARTS = [sum(WIDTHS[:i]) for i in range(len(WIDTHS))]
 
 
+AFTER = [None, 0, 0, 2, 2, None, 4, 0, 2, 6]  # of each the earlier column that it begins by
+
+
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
@@ -63,10 +66,10 @@ def built(dtype=torch.float64, context=0, **options):
     return base.double() if dtype == torch.float64 else base
 
 
-@pytest.fixture(scope="module")
-def mixed():
+@pytest.fixture(scope="module", params=[None, AFTER], ids=["", "after-others"])
+def mixed(request):
     """Tests do not change it."""
-    return built()
+    return built(after=request.param)
 
 
 def alternatives(name):

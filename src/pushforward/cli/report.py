@@ -175,8 +175,8 @@ def print_drift(screen: Console, facts: Mapping[str, float]) -> None:
     error = None if None in errors else math.hypot(*errors)
     screen.print(
         f"\nDrift: the model as it was gives new rows {facts['nats']:.3f} nats, and gave "
-        f"{facts['nats_before']:.3f} to rows of its own time: {_with_error(lost, error, '+')} nats lost. "
-        f"Their mean outlier score is {facts['outlier_score']:.2f} (0.5 without drift); "
+        f"{facts['nats_before']:.3f} to rows of its own time: {_with_error(lost, error, '+')} nats "
+        f"lost. Their mean outlier score is {facts['outlier_score']:.2f} (0.5 without drift); "
         f"{facts['beyond']:.1%} are less likely than 99 % of the rows were that it was fitted to.",
         markup=False,
     )

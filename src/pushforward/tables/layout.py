@@ -87,7 +87,7 @@ class Layout:
 
     def _slot(self, numbers: _T, i: int) -> _T:
         """Numbers of a column as the flow sees them."""
-        return (numbers - self._offset(i)) / self._spacing(i)  # type: ignore[return-value]
+        return (numbers - self._offset(i)) / self._spacing(i)
 
     @property
     def names(self) -> list[str]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pushforward.bases.base import Base, sampled_shape
 from pushforward.bases.columns.parts import Angles, Codes, Lines
+from pushforward.errors import ArgumentError
 from pushforward.networks.grouped_mlp import GroupedMLP
 from pushforward.networks.mixed_encoding import MixedEncoding
 from pushforward.numerics.conditioning import reach
@@ -42,6 +43,9 @@ class MixedColumns(Base):
         context: width of a context that all columns see.
         activation: ``relu``, ``silu``, ``gelu``, ``elu`` or ``tanh``.
         dropout: share of hidden units dropped in training.
+        after: for each column an earlier one with codes, or None. Its codes and numbers begin at
+            what rows say of them for each of those codes, as ``fit`` finds it, rather than at what
+            they say of all: see ``telling``, which chooses.
 
     Shapes:
         z: ``(*batch, features)``, of each column its code and then its value, as far as it has
@@ -49,7 +53,8 @@ class MixedColumns(Base):
         whole number that is none
 
     Raises:
-        ArgumentError: columns that say nothing, or no component.
+        ArgumentError: columns that say nothing, or no component; ``after`` names no earlier column
+            with codes.
         ContextError, ShapeError: a context that does not fit.
 
     Cost: one network call. A draw takes a call a column. Draws carry no gradient.
@@ -73,16 +78,18 @@ class MixedColumns(Base):
         context: int = 0,
         activation: str = "silu",
         dropout: float = 0.0,
+        after: Sequence[int | None] | None = None,
     ) -> None:
         super().__init__()
         self.encoding = MixedEncoding(columns)
         self.event_shape = (self.encoding.features,)
         self.context = context
         made = self.encoding.columns
+        earlier = _after(after, self.encoding)
         self.parts = torch.nn.ModuleList()
         start = 0
         for kind in (Codes, Lines, Angles):
-            part = kind(made, start, components)
+            part = kind(made, start, components, earlier)
             start += len(part.groups)
             if part.groups:
                 self.parts.append(part)
@@ -102,7 +109,7 @@ class MixedColumns(Base):
         return None
 
     def fit(self, z: Tensor, context: Tensor | None = None) -> MixedColumns:
-        """Begin at independent columns, as ``(n, features)`` has them."""
+        """Begin at columns as ``(n, features)`` has them, each for itself or after another."""
         self.encoding.fit(z)
         with torch.no_grad():
             bias = self.network.last.bias
@@ -191,6 +198,19 @@ class MixedColumns(Base):
         if not self.context:
             return None
         return admit_context(f"MixedColumns.{method}", "z", batch, context, self.context)
+
+
+def _after(after: Sequence[int | None] | None, encoding: MixedEncoding) -> list[int | None]:
+    """The earlier column of each, checked."""
+    made = encoding.columns
+    found: list[int | None] = [None] * len(made) if after is None else list(after)
+    earlier = all(j is None or (j in encoding.coded and j < i) for i, j in enumerate(found))
+    if len(found) != len(made) or not earlier:
+        raise ArgumentError(
+            f"MixedColumns: after is {after!r:.200}, expected for each of the {len(made)} columns "
+            f"None or the place of an earlier one with codes."
+        )
+    return found
 
 
 def _followed() -> bool:

@@ -9,6 +9,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from pushforward.bases.columns.logistic_mixture import Mixture, choose
+from pushforward.bases.columns.telling import code_shares, normal_scores, places_and_scales
+from pushforward.bases.columns.told import Told
 from pushforward.bases.columns.von_mises import draw_von_mises, log_von_mises
 from pushforward.errors import ArgumentError, NotFiniteError
 from pushforward.networks.mixed_encoding import MixedColumn, MixedEncoding
@@ -55,7 +57,13 @@ class Codes(_Part):
     frequency: Tensor
     spread: Tensor
 
-    def __init__(self, columns: Sequence[MixedColumn], start: int, components: int) -> None:
+    def __init__(
+        self,
+        columns: Sequence[MixedColumn],
+        start: int,
+        components: int,
+        after: Sequence[int | None],
+    ) -> None:
         which = [i for i, column in enumerate(columns) if column.codes]
         sizes = [columns[i].codes for i in which]
         super().__init__(which, sizes, start)
@@ -68,6 +76,7 @@ class Codes(_Part):
         self.register_buffer("outputs", outputs, persistent=False)
         self.register_buffer("frequency", there / size.float())
         self.register_buffer("spread", torch.zeros(()))
+        self.told = Told.of(columns, which, after, sizes)
 
     def fit(self, encoding: MixedEncoding, z: Tensor) -> Tensor:
         """Read the frequencies off rows; what the network is to give for independent columns."""
@@ -77,10 +86,18 @@ class Codes(_Part):
         share = (counts + _UNSEEN) * self.there
         self.frequency.copy_(share / share.sum(-1, keepdim=True))
         self.spread.fill_(1.0 / (len(z) + 1.0))
+        sizes = [int(size) for size in encoding.code_sizes]
+        for k, earlier in enumerate(self.told.after):
+            if earlier is not None:
+                pair = (sizes[earlier], sizes[k])
+                self.told.put(k, code_shares(codes[:, earlier], codes[:, k], pair))
         return self.frequency.log()[self.there]
 
-    def _learned(self, raw: Tensor) -> Tensor:
-        logits = raw[..., self.outputs].masked_fill(~self.there, -math.inf)
+    def _learned(self, raw: Tensor, codes: Tensor) -> Tensor:
+        logits = raw[..., self.outputs]
+        if not self.told.silent:
+            logits = logits + self.told(codes).to(logits)
+        logits = logits.masked_fill(~self.there, -math.inf)
         return torch.log_softmax(logits, -1)
 
     def _mixed(self, learned: Tensor, frequency: Tensor) -> Tensor:
@@ -94,8 +111,9 @@ class Codes(_Part):
         self, encoding: MixedEncoding, z: Tensor, raw: Tensor, column: int | None = None
     ) -> Tensor:
         """Log-probability of each code, ``(*batch, codes)``."""
-        codes = encoding.taken_codes(z)[..., None]
-        learned = self._learned(raw).gather(-1, codes)[..., 0]
+        taken = encoding.taken_codes(z)
+        codes = taken[..., None]
+        learned = self._learned(raw, taken).gather(-1, codes)[..., 0]
         frequency = self.frequency.expand(*codes.shape[:-1], -1).gather(-1, codes)[..., 0]
         known = codes[..., 0] == z[..., encoding.code_slots]
         found = torch.where(known, self._mixed(learned, frequency), -math.inf)
@@ -111,7 +129,7 @@ class Codes(_Part):
     ) -> Tensor:
         """The rows with a drawn code."""
         place = self.columns.index(column)
-        learned = self._learned(raw)[..., place, :]
+        learned = self._learned(raw, encoding.taken_codes(z))[..., place, :]
         share = self._mixed(learned, self.frequency[place]).exp()
         flat = share.reshape(-1, share.shape[-1])
         drawn = torch.multinomial(flat, 1, generator=generator) if len(flat) else flat[:, :1]
@@ -127,7 +145,13 @@ class Lines(_Part):
     taken: Tensor
     ends: Tensor
 
-    def __init__(self, columns: Sequence[MixedColumn], start: int, components: int) -> None:
+    def __init__(
+        self,
+        columns: Sequence[MixedColumn],
+        start: int,
+        components: int,
+        after: Sequence[int | None],
+    ) -> None:
         if components < 1:
             raise ArgumentError(f"MixedColumns: components is {components}, expected at least 1.")
         which = [i for i, column in enumerate(columns) if column.value in ("number", "whole")]
@@ -141,6 +165,7 @@ class Lines(_Part):
             for c in mine
         ]
         kinds = [column.value for column in mine]
+        self.told = Told.of(columns, which, after, [2] * len(which))
         for name, value in {
             "numbers": torch.tensor([k for k, kind in enumerate(kinds) if kind == "number"]).long(),
             "wholes": torch.tensor([k for k, kind in enumerate(kinds) if kind == "whole"]).long(),
@@ -168,9 +193,17 @@ class Lines(_Part):
 
     def fit(self, encoding: MixedEncoding, z: Tensor) -> Tensor:
         """What the network is to give at the beginning: nothing more than the start."""
+        codes = encoding.taken_codes(z)
+        there = encoding.present(codes, encoding.line_flags)
+        for k, earlier in enumerate(self.told.after):
+            if earlier is not None and bool(there[:, k].any()):
+                numbers = normal_scores(encoding, z)[:, k]
+                size = int(encoding.code_sizes[earlier])
+                some = there[:, k]
+                self.told.put(k, places_and_scales(codes[some, earlier], numbers[some], size))
         return z.new_zeros(len(self.groups))
 
-    def _mixture(self, raw: Tensor, which: Tensor) -> Mixture:
+    def _mixture(self, encoding: MixedEncoding, z: Tensor, raw: Tensor, which: Tensor) -> Mixture:
         """Of some of the columns, each part ``(*batch, columns, components)``."""
         each = raw.reshape(*raw.shape[:-1], len(self.columns), self.components, 3)
         each = each[..., which, :, :]
@@ -178,7 +211,12 @@ class Lines(_Part):
         log_share = torch.log_softmax(each[..., 0] + start[:, 0], -1)
         bound = math.log(_WIDE / _NARROW)
         log_scale = start[:, 2] + bound * torch.tanh(each[..., 2] / bound)
-        return Mixture(log_share, each[..., 1] + start[:, 1], log_scale)
+        place = each[..., 1] + start[:, 1]
+        if self.told.silent:
+            return Mixture(log_share, place, log_scale)
+        told = self.told(encoding.taken_codes(z)).to(each).index_select(-2, which)[..., None, :]
+        log_scale = (log_scale + told[..., 1]).clamp_min(math.log(_NARROW))
+        return Mixture(log_share, told[..., 0] + told[..., 1].exp() * place, log_scale)
 
     def log_probs(
         self, encoding: MixedEncoding, z: Tensor, raw: Tensor, column: int | None = None
@@ -187,17 +225,17 @@ class Lines(_Part):
         x = z.index_select(-1, encoding.line_slots)
         found = torch.zeros_like(x)
         if len(self.numbers):
-            log_p = self._log_densities(encoding, x[..., self.numbers], raw)
+            log_p = self._log_densities(encoding, z, x[..., self.numbers], raw)
             found = found.index_copy(-1, self.numbers, log_p.to(found))
         if len(self.wholes):
-            log_p = self._log_cells(encoding, x[..., self.wholes].double(), raw.double())
+            log_p = self._log_cells(encoding, z, x[..., self.wholes].double(), raw.double())
             found = found.index_copy(-1, self.wholes, log_p.to(found))
         there = encoding.present(encoding.taken_codes(z), encoding.line_flags)
         return self._chosen(torch.where(there, found, 0.0), column)
 
-    def _log_densities(self, encoding: MixedEncoding, x: Tensor, raw: Tensor) -> Tensor:
+    def _log_densities(self, encoding: MixedEncoding, z: Tensor, x: Tensor, raw: Tensor) -> Tensor:
         table = _some(encoding.table, self.numbers)
-        mixture = self._mixture(raw, self.numbers)
+        mixture = self._mixture(encoding, z, raw, self.numbers)
         score, log_slope = scores(table, x)
         log_p = mixture.log_density(score) + log_slope
         if not self._cut:
@@ -208,9 +246,9 @@ class Lines(_Part):
         outside = (x < ends[:, 0]) | (x > ends[:, 1])
         return torch.where(outside, -math.inf, log_p)
 
-    def _log_cells(self, encoding: MixedEncoding, x: Tensor, raw: Tensor) -> Tensor:
+    def _log_cells(self, encoding: MixedEncoding, z: Tensor, x: Tensor, raw: Tensor) -> Tensor:
         table, taken = _some(encoding.table, self.wholes), self.taken[self.wholes]
-        mixture = self._mixture(raw, self.wholes)
+        mixture = self._mixture(encoding, z, raw, self.wholes)
         low, high = self.ends[self.wholes].unbind(-1)
         log_p = _log_cell(table, x, low, high, mixture)
         if taken.shape[-1]:  # what a code stands for is never drawn here
@@ -235,7 +273,7 @@ class Lines(_Part):
             NotFiniteError: the numbers that may be drawn are all but impossible.
         """
         place = torch.tensor([self.columns.index(column)], device=z.device)
-        table, mixture = _some(encoding.table, place), self._mixture(raw, place)
+        table, mixture = _some(encoding.table, place), self._mixture(encoding, z, raw, place)
         slot = int(encoding.line_slots[place])
         whole = bool((self.wholes == place).any())
         low, high = self.ends[place[0]].tolist()
@@ -259,7 +297,13 @@ class Angles(_Part):
 
     turn: Tensor
 
-    def __init__(self, columns: Sequence[MixedColumn], start: int, components: int) -> None:
+    def __init__(
+        self,
+        columns: Sequence[MixedColumn],
+        start: int,
+        components: int,
+        after: Sequence[int | None],
+    ) -> None:
         which = [i for i, column in enumerate(columns) if column.value == "angle"]
         super().__init__(which, [3 * components] * len(which), start)
         self.components = components
