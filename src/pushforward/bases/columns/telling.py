@@ -22,7 +22,7 @@ _PRIORS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # rows that all rows together count 
 _NARROWEST = 0.02  # standard deviation of a group, in normal scores
 _ENOUGH = 8.0  # nats by which all rows together have to be likelier
 _TIE = 1e-6  # nats: of two columns that say the same the first is taken
-_LOOKED_AT = 20_000  # rows
+_LOOKED_AT = 10_000  # rows
 
 
 def telling(columns: Sequence[Mapping[str, Any]], z: Tensor) -> list[int | None]:
