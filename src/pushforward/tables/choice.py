@@ -306,7 +306,7 @@ def _begun(choice: Choice, features: Layout, rows: Rows) -> Choice:
     if not told:
         return replace(choice, head=head)
     more = f" and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
-    reason = f"told much of by an earlier column, from the start: {', '.join(told[:_NAMED])}{more}"
+    reason = f"training begins at what an earlier column tells: {', '.join(told[:_NAMED])}{more}"
     return replace(choice, head=head, reason=(*choice.reason, reason))
 
 
