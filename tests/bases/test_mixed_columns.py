@@ -24,6 +24,9 @@ COLUMNS = {
     "number-between": {"value": "number", "low": -1.0, "high": 2.0},
     "whole-without-ends": {"value": "whole"},
     "whole-without-zero-and-one": {"codes": 3, "value": "whole", "taken": (0.0, 1.0)},
+    "log-or-code": {"codes": 2, "value": "number", "low": 0.0, "log": True},
+    "log-between": {"value": "number", "low": 1.0, "high": 20.0, "log": True},
+    "log-whole": {"value": "whole", "low": -2, "high": 60, "taken": (0.0,), "log": True},
 }
 NAMES = list(COLUMNS)
 every_column = pytest.mark.parametrize("name", NAMES)
@@ -31,7 +34,21 @@ WIDTHS = [("codes" in one) + ("value" in one) for one in COLUMNS.values()]
 STARTS = [sum(WIDTHS[:i]) for i in range(len(WIDTHS))]
 
 
-AFTER = [None, 0, 0, 2, 2, None, 4, 0, 2, 6]  # of each the earlier column that it begins by
+AFTER = [
+    None,
+    0,
+    0,
+    2,
+    2,
+    None,
+    4,
+    0,
+    2,
+    6,
+    9,
+    10,
+    0,
+]  # of each the earlier column that it begins by
 
 
 def seeded(seed=0):
@@ -52,6 +69,8 @@ def rows(n=300, seed=0):
         *((even() * 3).floor(), even().exp(), 360.0 * even() - 180.0),
         *((even() < 0.5).double(), 6.0 * even() - 3.0, -1.0 + 3.0 * even()),
         *((5.0 * mood).round(), (even() * 3).floor(), 2.0 + (6.0 * even()).floor()),
+        *((even() < 0.3).double(), (1.5 * mood + even()).exp(), 1.0 + 19.0 * even().square()),
+        (20.0 * even().square()).floor() + 1.0,
     ]
     return torch.stack(slots, -1)
 
@@ -80,7 +99,7 @@ def alternatives(name):
     kind = one.get("value")
     low, high = one.get("low", -50.0), one.get("high", 50.0)
     values = torch.zeros(0, dtype=torch.float64)
-    space = 1.0
+    log_space = torch.zeros(())
     if kind == "whole":
         values = torch.arange(low, high + 1, dtype=torch.float64)
         values = values[~torch.isin(values, torch.tensor(one.get("taken", ())).double())]
@@ -88,14 +107,19 @@ def alternatives(name):
         if kind == "angle":
             low, high = (s * 0.5 * one.get("period", 2.0 * math.pi) for s in (-1, 1))
         count = 5_000
+        log = one.get("log", False)
+        if log:
+            low, high = math.log(max(low, 1e-9)), math.log(one.get("high", 1e9))
         space = (high - low) / count  # the midpoint rule
         values = low + space * (torch.arange(count, dtype=torch.float64) + 0.5)
+        log_space = math.log(space) + (values if log else torch.zeros_like(values))
+        values = values.exp() if log else values
     slots = []
     if len(codes):
         slots.append(torch.cat((codes, torch.zeros_like(values))))
     if kind:
         slots.append(torch.cat((torch.ones_like(codes), values)))
-    mass = torch.cat((torch.zeros_like(codes), torch.full_like(values, math.log(space))))
+    mass = torch.cat((torch.zeros_like(codes), torch.zeros_like(values) + log_space))
     return torch.stack(slots, -1), mass
 
 
@@ -210,6 +234,13 @@ def test_what_stands_beside_a_code_does_not_matter(mixed, name):
         ("number-between", 2.5),
         ("number-between", -1.5),
         ("whole-without-zero-and-one", 1.0),
+        ("log-or-code", 0.0),
+        ("log-or-code", -1.0),
+        ("log-between", 0.5),
+        ("log-between", 20.5),
+        ("log-whole", -3.0),
+        ("log-whole", 0.0),
+        ("log-whole", 61.0),
     ],
 )
 def test_what_is_none_of_a_column_s_values_is_impossible(mixed, name, value):
@@ -240,6 +271,8 @@ def test_far_out_numbers_have_a_density_and_a_gradient(dtype):
         z[:, STARTS[NAMES.index(name)]] = torch.tensor([0, 1e3, -1e3, 1e6, -1e6, 1e9], dtype=dtype)
     number = STARTS[NAMES.index("number-or-codes")]
     z[:, number], z[:, number + 1] = 0.0, torch.tensor([0, 1e-30, 1e3, 1e6, 1e9, 1e12])
+    number = STARTS[NAMES.index("log-or-code")]
+    z[:, number], z[:, number + 1] = 0.0, torch.tensor([1.0, 1e-30, 1e3, 1e6, 1e9, 1e30])
     log_p = base.log_prob(z)
     assert log_p.dtype == dtype
     assert bool(log_p.isfinite().all())
@@ -250,7 +283,7 @@ def test_far_out_numbers_have_a_density_and_a_gradient(dtype):
 def test_both_precisions_agree():
     z = rows(100, seed=11).float()
     single, double = built(torch.float32).log_prob(z), built().log_prob(z.double())
-    # ten columns of values up to a few hundred, in numbers with seven digits
+    # thirteen columns of values up to a few hundred, in numbers with seven digits
     assert_close(single.double(), double, atol=2e-3, rtol=0)
 
 
@@ -336,7 +369,8 @@ class TestDraws:
 
 
 def test_saving_keeps_the_density_and_the_draws(tmp_path):
-    flow = pf.Flow(T.Permutation(14, order=list(range(14))), built(torch.float32))
+    width = sum(WIDTHS)
+    flow = pf.Flow(T.Permutation(width, order=list(range(width))), built(torch.float32))
     again = pf.load(pf.save(flow, tmp_path / "mixed.safetensors"))
     z = rows(20).float()
     assert torch.equal(again.log_prob(z), flow.log_prob(z))
@@ -352,6 +386,8 @@ def test_saving_keeps_the_density_and_the_draws(tmp_path):
         ([{"codes": -1}], {}, "column 0 is"),
         ([{"value": "angle", "period": 0.0}], {}, "column 0 is"),
         ([{"code": 2}], {}, "column 0 is .*'code'"),
+        ([{"value": "whole", "log": True}], {}, "expected a number, or a whole number with a low"),
+        ([{"value": "angle", "log": True}], {}, "expected a number, or a whole number with a low"),
         ([{"value": "number"}], {"components": 0}, "components is 0, expected at least 1"),
     ],
 )

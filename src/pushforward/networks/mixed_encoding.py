@@ -36,6 +36,8 @@ class MixedColumn:
         period: of an angle.
         low, high: ends of a whole number; None where there is none.
         taken: whole numbers that codes stand for, so that the value is never one of them.
+        log: whether it is the logarithm whose curve is drawn: of a number, which is then above
+            zero, or of a whole number, from one at its low end up.
     """
 
     codes: int = 0
@@ -44,6 +46,12 @@ class MixedColumn:
     low: float | None = None
     high: float | None = None
     taken: tuple[float, ...] = ()
+    log: bool = False
+
+    @property
+    def zero(self) -> float:
+        """What is subtracted before the logarithm."""
+        return self.low - 1.0 if self.value == "whole" and self.low is not None else 0.0
 
     @property
     def width(self) -> int:
@@ -67,6 +75,13 @@ def mixed_columns(who: str, columns: Sequence[Mapping[str, Any]]) -> list[MixedC
             raise ArgumentError(
                 f"{who}: column {place} is {column!r:.200}, expected codes from 1 up, a value out "
                 f"of number, whole and angle, or both."
+            )
+        if one.log and not (
+            one.value == "number" or (one.value == "whole" and one.low is not None)
+        ):
+            raise ArgumentError(
+                f"{who}: column {place} is {column!r:.200}, expected a number, or a whole number "
+                f"with a low end, where log is set."
             )
         made.append(one)
     if not made:
@@ -117,6 +132,8 @@ class MixedEncoding(Part, nn.Module):
     angle_slots: Tensor
     angle_flags: Tensor
     turn: Tensor
+    logs: Tensor
+    zeros: Tensor
 
     def __init__(self, columns: Sequence[Mapping[str, Any]]) -> None:
         super().__init__()
@@ -138,6 +155,13 @@ class MixedEncoding(Part, nn.Module):
             self._index(name, flags)
         periods = torch.tensor([made[i].period for i in self.angles], dtype=torch.float64)
         self.register_buffer("turn", 2.0 * math.pi / periods, persistent=False)
+        of_lines = [made[i] for i in self.lines]
+        self._any_log = any(one.log for one in of_lines)
+        for name, value in {
+            "logs": torch.tensor([one.log for one in of_lines], dtype=torch.bool),
+            "zeros": torch.tensor([one.zero for one in of_lines], dtype=torch.float64),
+        }.items():
+            self.register_buffer(name, value, persistent=False)
         self.codes = sum(sizes)
         self.groups = [i for i in self.coded for _ in range(made[i].codes)] + self.lines
         self.groups += [i for i in self.angles for _ in range(2 * _WAVES)]
@@ -167,11 +191,37 @@ class MixedEncoding(Part, nn.Module):
                     draws = torch.Generator().manual_seed(0)
                     even = torch.rand(len(some), generator=draws, dtype=torch.float64)
                     some = some.double().cpu() + even - 0.5
+                some = self.to_scale(some.double(), k)
                 knots = max(2, min(_KNOTS, len(some) // _ROWS_A_KNOT))
                 found = quantile_table(some[:, None], knots, _KNOTS)
                 for buffer, part in zip(self.table, found, strict=True):
                     buffer[k] = part[0]
         return self
+
+    def to_scale(self, x: Tensor, which: Tensor | int | None = None) -> Tensor:
+        """Values of numbers on the scales that curves are drawn on, ``(*batch, numbers)``.
+
+        Args:
+            x: the values; a logarithm of nothing becomes that of the least number.
+            which: of some of the numbers; by default of all.
+        """
+        if not self._any_log:
+            return x
+        logs, zeros = self._scales(x, which)
+        return torch.where(logs, (x - zeros).clamp_min(torch.finfo(x.dtype).tiny).log(), x)
+
+    def from_scale(self, u: Tensor, which: Tensor | int | None = None) -> Tensor:
+        """The values at places on these scales, ``(*batch, numbers)``."""
+        if not self._any_log:
+            return u
+        logs, zeros = self._scales(u, which)
+        most = math.log(torch.finfo(torch.float32).max)  # what any type of number holds
+        return torch.where(logs, u.clamp_max(most).exp() + zeros, u)
+
+    def _scales(self, like: Tensor, which: Tensor | int | None) -> tuple[Tensor, Tensor]:
+        """Which numbers have logarithmic scales, and where these begin."""
+        chosen = slice(None) if which is None else which
+        return self.logs.to(like.device)[chosen], self.zeros.to(like)[chosen]
 
     def taken_codes(self, x: Tensor) -> Tensor:
         """The codes as whole numbers, ``(*batch, coded columns)``, moved into their ranges."""
@@ -190,7 +240,7 @@ class MixedEncoding(Part, nn.Module):
         made = [self._ones(codes, x)]
         if self.lines:
             there = self.present(codes, self.line_flags)
-            z = scores(self.table, x.index_select(-1, self.line_slots))[0]
+            z = scores(self.table, self.to_scale(x.index_select(-1, self.line_slots)))[0]
             made.append(torch.where(there, reach(z), 0.0))
         if self.angles:
             there = self.present(codes, self.angle_flags)

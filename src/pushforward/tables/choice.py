@@ -31,6 +31,7 @@ _GROUPED = 1_500  # rows from which groups are looked for
 _COUNTED = 20_000  # rows that they are looked for in
 _SMALL = 500  # rows below which any flow is little better than a Gaussian
 _TINY = 150  # rows that a few large steps are enough for: half a second
+_TOLD = 40  # such steps where mixed columns begin close to what can be learned
 _FEW_COLUMNS = 3  # with so few networks are narrow, and steps cheap enough for more rows each
 _DECAY = 1.0  # of the weights, where mixed columns come first: their networks are wide
 _MANY = 1_000_000  # numbers of a table from which the flow beside mixed columns is a full one
@@ -117,7 +118,7 @@ def choose(
     training = _training(rows, features + context)
     if mixed:
         size = _beside_mixed(size, rows, features)
-        training = training if rows < _TINY else {"weight_decay": _DECAY}
+        training = {**training, "steps": _TOLD} if rows < _TINY else {"weight_decay": _DECAY}
     on = f" given {context} context columns" if context else ""
     reason = []
     if mixed:

@@ -75,7 +75,8 @@ class Layout:
         if column.counted:  # an end may lie between two numbers that there are
             low = None if low is None else math.ceil(low)
             high = None if high is None else math.floor(high)
-        return {**made, "low": low, "high": high}
+        made |= {"low": low, "high": high}
+        return {**made, "log": True} if column.skewed else made
 
     def _spacing(self, i: int) -> int:
         """What numbers are divided by: their neighbours are one apart then."""

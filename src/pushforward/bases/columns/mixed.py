@@ -37,7 +37,8 @@ class MixedColumns(Base):
         columns: what each holds, in order: mappings of ``codes`` (how many; 0 for none) and
             ``value`` (``number``, ``whole``, ``angle`` or ""). An angle has a ``period``. A whole
             number may have a ``low`` and a ``high`` end, which take what lies beyond, and numbers
-            ``taken`` by codes, which it never is.
+            ``taken`` by codes, which it never is. Of a number above zero, or a whole one with a low
+            end, ``log`` models the logarithm.
         components: of the mixture of each value.
         hidden: widths of the hidden layers of the network.
         context: width of a context that all columns see.

@@ -144,6 +144,7 @@ class Lines(_Part):
     wholes: Tensor
     taken: Tensor
     ends: Tensor
+    cuts: Tensor
 
     def __init__(
         self,
@@ -164,6 +165,9 @@ class Lines(_Part):
             (-math.inf if c.low is None else c.low, math.inf if c.high is None else c.high)
             for c in mine
         ]
+        for k, c in enumerate(mine):
+            if c.log and c.value == "number":
+                ends[k] = (max(0.0, ends[k][0]), ends[k][1])
         kinds = [column.value for column in mine]
         self.told = Told.of(columns, which, after, [2] * len(which))
         for name, value in {
@@ -173,10 +177,17 @@ class Lines(_Part):
             "ends": torch.tensor(ends, dtype=torch.float64).reshape(len(mine), 2),
         }.items():
             self.register_buffer(name, value, persistent=False)
+        # where densities are cut off; nothing is, where the scale itself has no end
+        cuts = [
+            (-math.inf if c.log and e[0] <= 0.0 else e[0], e[1])
+            for c, e in zip(mine, ends, strict=True)
+        ]
+        cut = torch.tensor(cuts, dtype=torch.float64).reshape(len(mine), 2)
+        self.register_buffer("cuts", cut, persistent=False)
         self._cut = any(
             math.isfinite(end)
             for k, kind in enumerate(kinds)
-            for end in ends[k]
+            for end in cuts[k]
             if kind == "number"
         )
 
@@ -236,23 +247,35 @@ class Lines(_Part):
     def _log_densities(self, encoding: MixedEncoding, z: Tensor, x: Tensor, raw: Tensor) -> Tensor:
         table = _some(encoding.table, self.numbers)
         mixture = self._mixture(encoding, z, raw, self.numbers)
-        score, log_slope = scores(table, x)
-        log_p = mixture.log_density(score) + log_slope
-        if not self._cut:
-            return log_p
-        ends = self.ends[self.numbers]
-        left, right = (_end_score(_some(encoding.table, self.numbers), end) for end in ends.T)
-        log_p = log_p - mixture.log_between(left, right)
-        outside = (x < ends[:, 0]) | (x > ends[:, 1])
+        u = encoding.to_scale(x, self.numbers)
+        score, log_slope = scores(table, u)
+        logs = encoding.logs[self.numbers]
+        log_p = mixture.log_density(score) + log_slope - torch.where(logs, u, 0.0)
+        if self._cut:
+            sides = self.cuts[self.numbers].T
+            ends = [torch.where(s.isinf(), s, encoding.to_scale(s, self.numbers)) for s in sides]
+            left, right = (_end_score(table, end) for end in ends)
+            log_p = log_p - mixture.log_between(left, right)
+        low, high = self.ends[self.numbers].unbind(-1)
+        outside = (x < low) | (x > high) | (logs & (x <= 0.0))
         return torch.where(outside, -math.inf, log_p)
 
     def _log_cells(self, encoding: MixedEncoding, z: Tensor, x: Tensor, raw: Tensor) -> Tensor:
         table, taken = _some(encoding.table, self.wholes), self.taken[self.wholes]
         mixture = self._mixture(encoding, z, raw, self.wholes)
         low, high = self.ends[self.wholes].unbind(-1)
-        log_p = _log_cell(table, x, low, high, mixture)
+
+        def log_cell(value: Tensor) -> Tensor:
+            """Log-probability of the cell around it; at an end it holds all that is beyond."""
+            sides = (encoding.to_scale(value + d, self.wholes) for d in (-0.5, 0.5))
+            left, right = (scores(table, side)[0] for side in sides)
+            left = torch.where(value <= low, -math.inf, left)
+            right = torch.where(value >= high, math.inf, right)
+            return mixture.log_between(left, right)
+
+        log_p = log_cell(x)
         if taken.shape[-1]:  # what a code stands for is never drawn here
-            each = [_log_cell(table, value.nan_to_num(), low, high, mixture) for value in taken.T]
+            each = [log_cell(value.nan_to_num()) for value in taken.T]
             empty = torch.stack([value.isnan().expand_as(log_p) for value in taken.T])
             log_taken = torch.stack(each).masked_fill(empty, -math.inf)
             log_p = log_p - _log_rest(torch.logsumexp(log_taken, 0))
@@ -280,7 +303,8 @@ class Lines(_Part):
         x = z[..., slot].double()
         again = torch.ones(x.shape, dtype=torch.bool, device=z.device)
         for _ in range(_TRIES):
-            fresh = values(table, mixture.draw(generator))[0][..., 0]
+            fresh = values(table, mixture.draw(generator))[0]
+            fresh = encoding.from_scale(fresh, place)[..., 0]
             fresh = fresh.round().clamp(low, high) if whole else fresh
             x = torch.where(again, fresh, x)
             again = (x[..., None] == self.taken[place[0]]).any(-1) | (x < low) | (x > high)
@@ -365,16 +389,6 @@ def _end_score(table: QuantileTable, end: Tensor) -> Tensor:
     """The score of an end; of none it is infinite."""
     found = scores(table, torch.where(end.isinf(), table.x[:, 0], end))[0]
     return torch.where(end.isinf(), end, found)
-
-
-def _log_cell(
-    table: QuantileTable, x: Tensor, low: Tensor, high: Tensor, mixture: Mixture
-) -> Tensor:
-    """Log-probability of the cell around a whole number; at an end it holds all that is beyond."""
-    left, right = (scores(table, x + d)[0] for d in (-0.5, 0.5))
-    left = torch.where(x <= low, -math.inf, left)
-    right = torch.where(x >= high, math.inf, right)
-    return mixture.log_between(left, right)
 
 
 def _log_rest(log_taken: Tensor) -> Tensor:

@@ -145,7 +145,7 @@ def normal_scores(encoding: MixedEncoding, z: Tensor) -> Tensor:
     for k, column in enumerate(encoding.lines):
         if encoding.columns[column].value == "whole":
             x[:, k] += torch.rand(len(x), generator=draws, dtype=x.dtype).to(x.device) - 0.5
-    return scores(encoding.table, x)[0]
+    return scores(encoding.table, encoding.to_scale(x))[0]
 
 
 def _sums(given: Tensor, numbers: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:

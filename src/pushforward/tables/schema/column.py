@@ -67,6 +67,8 @@ class Column:
             0 of these.
         spacing: whole numbers between neighbours of those that there are, ``phase`` above its
             multiples; others have no probability. 1 where all may be.
+        skewed: whether the logarithm of numbers above zero, or of whole ones from a low end up,
+            lies more evenly than they do.
         offset: subtracted in float64 before the numbers become float32, which could not hold them
             otherwise; the unit stays, so densities do not change.
         treatment: what was done to it, in words; empty where nothing was.
@@ -93,6 +95,7 @@ class Column:
     stride: int = 1
     phase: int = 0
     spacing: int = 1
+    skewed: bool = False
     offset: float = 0.0
     treatment: str = ""
 

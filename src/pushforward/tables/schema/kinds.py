@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -44,9 +45,13 @@ def kind_of_numbers(column: Column, known: ColumnSurvey, said: Declared | None) 
         column = replace(column, spacing=spacing_of(known))
     atoms = _atoms(column, known)
     column = replace(column, atoms=atoms)
+    if column.type == "integer" and column.ends[0] is not None:
+        column = replace(column, skewed=_skewed(known, column.ends[0] - 1.0, atoms))
     if said is None and column.type == "real" and _at_zero(column):
         reason = "zero in many rows, above it in others"
         column = replace(column, type="positive", ends=(0.0, None), offset=0.0, reason=reason)
+    if column.type == "positive":
+        column = replace(column, skewed=_skewed(known, 0.0, atoms))
     shown = [f"{value:g} in {share:.0%} of the rows (an atom)" for value, share in atoms[:3]]
     if column.spacing > 1:
         shown.append(f"in steps of {column.steps}")
@@ -131,9 +136,21 @@ def _at_zero(column: Column) -> bool:
     return column.low == 0.0 and any(value == 0.0 for value, _ in column.atoms)
 
 
-def _skewed(known: ColumnSurvey) -> bool:
-    """Whether the logarithm lies more evenly around its middle than the numbers themselves."""
-    low, middle, high = _quantiles(known, (0.05, 0.5, 0.95))
+def _skewed(
+    known: ColumnSurvey, zero: float = 0.0, atoms: Sequence[tuple[float, float]] = ()
+) -> bool:
+    """Whether the logarithm lies more evenly around its middle than the numbers themselves.
+
+    Args:
+        known: the numbers.
+        zero: what is subtracted before.
+        atoms: numbers that are left out if they are the least.
+    """
+    least = sum(share for value, share in atoms if value == known.ends[0])
+    shares = [least + (1.0 - least) * share for share in (0.05, 0.5, 0.95)]
+    low, middle, high = (
+        value - zero for value in _quantiles(known, (shares[0], shares[1], shares[2]))
+    )
     if not 0.0 < low < middle < high:
         return False
     plain = abs(high + low - 2.0 * middle) / (high - low)
