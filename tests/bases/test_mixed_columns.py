@@ -412,3 +412,11 @@ def test_rows_of_codes_that_repeat_get_what_each_gets_alone(dtype):
     with torch.no_grad():
         assert base.log_prob(z)[7] == -math.inf
     assert base.log_prob(z.clone().requires_grad_()).requires_grad
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")
+def test_compiled_the_density_is_the_same_while_gradients_are_followed():
+    base = built(torch.float32)
+    z = rows(64, seed=12).float()
+    compiled = torch.compile(base.log_probs)
+    assert_close(compiled(z).detach(), base.log_probs(z).detach(), atol=2e-4, rtol=1e-4)

@@ -570,7 +570,7 @@ class TestWeights:
 
     def test_too_few_rows_with_a_weight(self):
         data = numbers().with_columns(w=(pl.int_range(400) < 1).cast(pl.Float64))
-        with pytest.raises(DataError, match="only 1 rows have a weight above zero"):
+        with pytest.raises(DataError, match="only 1 row has a weight, expected at least 2"):
             quick(data, weights="w")
 
     def test_the_weights_are_no_feature_and_not_needed_again(self):

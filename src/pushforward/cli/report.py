@@ -175,16 +175,20 @@ def print_drift(screen: Console, facts: Mapping[str, float]) -> None:
     error = None if None in errors else math.hypot(*errors)
     screen.print(
         f"\nDrift: the model as it was gives new rows {facts['nats']:.3f} nats, and gave "
-        f"{facts['nats_before']:.3f} to rows of its own time: {_with_error(lost, error, '+')} nats "
+        f"{facts['nats_before']:.3f} to rows of its own time: {_with_error(lost, error)} nats "
         f"lost. Their mean outlier score is {facts['outlier_score']:.2f} (0.5 without drift); "
         f"{facts['beyond']:.1%} are less likely than 99 % of the rows were that it was fitted to.",
         markup=False,
     )
 
 
-def _with_error(value: float, error: float | None, sign: str = "-") -> str:
-    """A figure and its standard error, which nobody knows of a single row."""
-    return f"{value:{sign}.3f} ± {'unknown' if error is None else f'{error:.3f}'}"
+def _with_error(lost: float, error: float | None) -> str:
+    return f"{lost:+.3f}" if error is None else f"{lost:+.3f} ± {error:.3f}"
+
+
+def _unless_none(error: float | None) -> str:
+    """A standard error, which nobody knows of a single row."""
+    return "unknown" if error is None else f"{error:.3f}"
 
 
 def print_run(screen: Console, seconds: float, history: History) -> None:
@@ -204,7 +208,7 @@ def print_run(screen: Console, seconds: float, history: History) -> None:
 def print_figures(screen: Console, facts: Mapping[str, Any]) -> None:
     """Held-out log-density beside that of a simple model of the same columns."""
     rows = [
-        (label, _with_error(facts[name], facts[f"{name}_error"]))
+        (label, f"{facts[name]:.3f} ± {_unless_none(facts[f'{name}_error'])}")
         for label, name in (
             (f"this flow ({facts['flow'] or 'composed by hand'})", "nats"),
             (facts["reference"], "reference_nats"),

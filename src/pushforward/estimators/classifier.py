@@ -240,7 +240,8 @@ class FlowClassifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
         start = ClassStart(len(features.plain), kept + classes, classes)
 
         def ready(schema: Any, choice: Any, flow: Any) -> None:
-            rows, _ = read(open_table(frame), schema, options.get("validation", 0.1), seed, options)
+            share = options.get("validation", 0.1)
+            rows = read(open_table(frame), schema, share, seed, options)[0]
             start.place(rows, features.head)
 
         return {**settings, "start": start.transform}, ready
@@ -253,7 +254,7 @@ class FlowClassifier(ClassifierMixin, TableEstimator):  # type: ignore[misc]
         from pushforward.tables.fitting import read
 
         table, share = self.table_, options.get("validation", 0.1)
-        _, held = read(open_table(frame), table.schema, share, seed, options)
+        held = read(open_table(frame), table.schema, share, seed, options)[1]
         labels = [int(label) for label in table.schema.column(_CLASS).labels]
         log_p = numpy.full((len(held.x), len(self.classes_)), -numpy.inf)
         assert held.context is not None

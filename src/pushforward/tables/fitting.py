@@ -45,8 +45,8 @@ _SCORED = 100_000  # training rows that are scored for them, at most
 
 def read(
     table: TableSource, schema: Schema, validation: float, seed: int, options: Mapping[str, Any]
-) -> tuple[Rows, Rows]:
-    """Rows of the flow to learn from, and rows held out.
+) -> tuple[Rows, Rows, int]:
+    """Rows of the flow to learn from, rows held out, and how many rows could be read.
 
     Raises:
         ArgumentError: ``validation`` is no share.
@@ -57,7 +57,8 @@ def read(
             f"TableFlow.fit: validation is {validation}, expected a share between 0 and 1."
         )
     dtype = torch.float64 if options.get("precision") == "float64" else torch.float32
-    rows = counting(Rows(*load_matrix(table, schema, dtype=dtype)))
+    complete = Rows(*load_matrix(table, schema, dtype=dtype))
+    rows = counting(complete)
     if len(rows.x) < _LEAST:
         counted = "there is 1 row" if len(rows.x) == 1 else f"there are {len(rows.x)} rows"
         raise DataError(
@@ -66,9 +67,10 @@ def read(
         )
     learned, held = split(len(rows.x), validation, seed)
     features = layouts(schema)[0]
-    plain = rows.x[:, features.head :]
-    learned, held = varied(plain, learned, held)
-    refuse_constant(plain[learned], features.names[features.head :], table.title)
+    learned, held = varied(rows.x, learned, held)
+    refuse_constant(
+        rows.x[learned][:, features.head :], features.names[features.head :], table.title
+    )
     if len(learned) == len(rows.x):
         warnings.warn(
             f"{table.title}: none of its {len(rows.x)} rows can be spared to be held out: the "
@@ -76,7 +78,7 @@ def read(
             UserWarning,
             stacklevel=3,
         )
-    return rows.take(learned), rows.take(held)
+    return rows.take(learned), rows.take(held), len(complete.x)
 
 
 def with_range_of(schema: Schema, rows: Rows, held: Rows) -> Schema:

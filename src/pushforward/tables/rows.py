@@ -49,7 +49,7 @@ def counting(rows: Rows) -> Rows:
     """The rows that have a weight; others would still have a part in scales, split and ranks.
 
     Raises:
-        DataError: fewer than 20 of them.
+        DataError: fewer than two of them.
     """
     if rows.weights is None or bool((rows.weights != 0.0).all()):
         return rows

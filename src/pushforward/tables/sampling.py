@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import datetime
 import math
+import re
 import zoneinfo
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -159,14 +160,19 @@ def _typed(column: Column, values: Tensor) -> polars.Series:
     kind = getattr(polars, column.dtype, polars.Float64)
     if kind.is_integer():
         low, high = (polars.select(bound).item() for bound in (kind.min(), kind.max()))
-        top = float(high)  # of 64 bits it is one more than the type holds
-        top = top if int(top) <= high else math.nextafter(top, 0.0)
-        return numbers.round().clip(float(low), top).cast(kind)
+        every, first = column.spacing, column.origin
+        least = float(low + (first - low) % every)  # that the type and the steps hold
+        most = high - (high - first) % every
+        top = float(most)  # of 64 bits it is one more than the type holds
+        top = top if int(top) <= most else math.nextafter(top, 0.0)
+        return numbers.round().clip(least, top).cast(kind)
     if kind == polars.Boolean:  # taken for numbers by a flow of one's own
         return numbers > 0.5
     if column.step and not column.counted:
         numbers = (numbers / column.step).round() * column.step
         numbers = numbers.round(max(0, round(-math.log10(column.step))))
+    if decimal := re.search(r"^Decimal\(precision=(\d+), scale=(\d+)\)$", column.dtype):
+        return numbers.cast(polars.Decimal(int(decimal[1]), int(decimal[2])), strict=False)
     return numbers.cast(kind)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Scorer", "matched"]
 
-_NUMBERS = 2**19  # of the rows that are scored at a time: beyond, memory and no speed is gained
+_NUMBERS = 2**19  # of the rows that are scored at a time: with more, memory grows and no speed
 _FEWEST, _MOST = 2**11, 2**15  # such rows
 
 
@@ -41,6 +41,7 @@ class Scorer:
         self.flow = copy.deepcopy(flow).to("cpu").double().eval()
         self.schema = schema
         self.features, self.given = layouts(schema)
+        self._chunk = min(max(_NUMBERS // _widest(self.flow), _FEWEST), _MOST)
 
     def log_prob(
         self, x: Tensor, context: Tensor | None, noise: torch.Generator | None = None
@@ -48,10 +49,9 @@ class Scorer:
         """Log-densities of rows of the flow, ``(n,)`` in float64."""
         noise = scoring_noise() if noise is None else noise
         pieces = []
-        size = min(max(_NUMBERS // max(x.shape[-1], 1), _FEWEST), _MOST)
         with torch.no_grad():
-            for i in range(0, len(x), size):
-                s = slice(i, i + size)
+            for i in range(0, len(x), self._chunk):
+                s = slice(i, i + self._chunk)
                 c = None if context is None else context[s].double()
                 pieces.append(self.flow.log_prob(x[s].double(), c, generator=noise))
         return torch.cat(pieces) if pieces else torch.empty(0, dtype=torch.float64)
@@ -125,6 +125,14 @@ class Scorer:
             log_p = torch.full((len(rows),), math.nan, dtype=torch.float64)
             log_p[complete] = self.of_numbers(rows[complete], noise)
             yield frame, log_p.numpy()
+
+
+def _widest(flow: Flow) -> int:
+    """The most numbers that a row becomes: its own, or the parameters of its mixed columns."""
+    from pushforward.bases import MixedColumns
+
+    mixed = [part for part in flow.modules() if isinstance(part, MixedColumns)]
+    return max(math.prod(flow.event_shape), 1, *(part.network.last.out_features for part in mixed))
 
 
 def matched(table: TableSource, schema: Schema) -> tuple[tuple[str, ...], list[str]]:

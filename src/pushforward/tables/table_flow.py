@@ -170,7 +170,7 @@ class TableFlow(PartialRows, Savable, Part):
             signed=signed_weights,
             plain=_plain(self._asked),
         )
-        rows, held = read(table, schema, validation, self._seed, options)
+        rows, held, _ = read(table, schema, validation, self._seed, options)
         flow, choice = build(self._asked, self._settings, rows, layouts(schema), self._seed)
         refuse_outside(table, schema, flow)
         options |= {"signed_weights": signed_weights, "progress": progress}
@@ -206,8 +206,7 @@ class TableFlow(PartialRows, Savable, Part):
 
         began = time.perf_counter()
         table = open_table(data)
-        rows, held = read(table, self.schema, validation, self._seed, options)
-        used = len(rows.x) + len(held.x)
+        rows, held, used = read(table, self.schema, validation, self._seed, options)
         schema = with_range_of(self.schema, rows, held)
         schema = replace(schema, rows_read=table.rows, rows_dropped=table.rows - used)
         moved = drift(self._scorer(), self._quantiles, self.report, held)

@@ -102,8 +102,6 @@ class Codes(_Part):
 
     def _mixed(self, learned: Tensor, frequency: Tensor) -> Tensor:
         """The learned probabilities, of which a small share is spread by the frequencies."""
-        if not bool(self.spread > 0):
-            return learned
         floor = (frequency * self.spread).log().expand_as(learned)
         return torch.logaddexp(learned + torch.log1p(-self.spread), floor)
 

@@ -227,7 +227,17 @@ def effective(log_weight: Tensor) -> Tensor:
 
 
 def resample(completed: Completed, n: int, generator: Generator | None) -> Tensor:
-    """Draw n of the completed rows by their weights, ``(rows, n, width)``."""
+    """Draw n of the completed rows by their weights, ``(rows, n, width)``.
+
+    Raises:
+        DataError: what is known of a row has no probability whatever the rest is.
+    """
+    none = (completed.log_weight == -torch.inf).all(-1)
+    if bool(none.any()):
+        raise DataError(
+            f"what is known of row {int(none.nonzero()[0]) + 1} has no probability in this model; "
+            f"explain says which value that is."
+        )
     share = torch.softmax(completed.log_weight, -1)
     which = torch.multinomial(share, n, replacement=True, generator=generator)
     return completed.rows.gather(1, which[..., None].expand(*which.shape, completed.rows.shape[-1]))

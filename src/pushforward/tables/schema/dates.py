@@ -85,10 +85,21 @@ def parsed(texts: polars.Series, format: str) -> polars.Series:
     return texts.str.strptime(kind, format, strict=False, exact=True)
 
 
-def microseconds(column: polars.Series, format: str = "") -> polars.Series:
-    """Dates, times, or texts of a format, as whole microseconds since 1970; null stays null."""
+def microseconds(column: polars.Series, format: str = "", zone: str | None = None) -> polars.Series:
+    """Dates, times, or texts of a format, as whole microseconds since 1970; null stays null.
+
+    Args:
+        column: the times.
+        format: of texts.
+        zone: whose clock shows them, "" for UTC; by default that of the times themselves. So a
+            midnight is one in summer and in winter.
+    """
     import polars
 
+    own = getattr(column.dtype, "time_zone", None)
+    if own:
+        there = column.dt.convert_time_zone(own if zone is None else zone or "UTC")
+        column = there.dt.replace_time_zone(None)
     if column.dtype in (polars.String, polars.Categorical, polars.Enum):
         column = parsed(column.cast(polars.String), format)
     return column.cast(polars.Datetime("us")).cast(polars.Int64)
@@ -113,7 +124,18 @@ def as_dates(column: Column, numbers: polars.Series) -> polars.Series:
     zone = zone_of(column)
     kept: Any = unit.group(1) if unit else "us"
     times = times.cast(polars.Datetime(kept))
-    return times.dt.replace_time_zone("UTC").dt.convert_time_zone(zone) if zone else times
+    return _on_clock(times, zone) if zone else times
+
+
+def _on_clock(times: polars.Series, zone: str) -> polars.Series:
+    """Times as the clock of a zone shows them; of an hour that it skips, the one after it."""
+    from datetime import timedelta
+
+    there, later = (
+        one.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+        for one in (times, times + timedelta(hours=1))
+    )
+    return there.zip_with(there.is_not_null(), later)
 
 
 def zone_of(column: Column) -> str:

@@ -19,6 +19,8 @@ _FEWEST = 5  # rows of an atom, at least
 _STANDS_OUT = 10.0  # how much more frequent than the mean an atom among whole numbers is
 _FEW = 12  # different numbers that are labels rather than numbers
 _ROWS_A_LABEL = 10
+_NAMES = 200  # different whole numbers that are labels if they are far apart, at most
+_SPARSE = 0.02  # of what lies between, if more than a few are to be labels
 _SPACED = 30  # rows that are not all multiples of something by chance
 _DISTINCT = 10  # different numbers that are not either
 _SKEWED = 0.1  # by how much the logarithm must be more even
@@ -100,6 +102,9 @@ def _inferred(column: Column, known: ColumnSurvey) -> Column:
     enough = column.unique is not None and known.count >= _ROWS_A_LABEL * column.unique
     if column.unique == 2 and enough:
         return _labelled(column, known, "boolean", "two values")
+    if known.decimals == 0 and _apart(known):
+        reason = f"{column.unique} different whole numbers, far apart"
+        return _labelled(column, known, "ordinal", reason)
     if known.decimals == 0:
         ends = (0.0, None) if column.low >= 0.0 else (None, None)
         return replace(column, type="integer", ends=ends, reason="whole numbers")
@@ -118,6 +123,20 @@ def _inferred(column: Column, known: ColumnSurvey) -> Column:
             reason="above zero and skewed to the right",
         )
     return replace(column, reason="numbers")
+
+
+def _apart(known: ColumnSurvey) -> bool:
+    """Whether whole numbers are names of things, such as prices of a list or postal codes.
+
+    Each is in many rows, and hardly any between the least and the largest is there.
+    """
+    distinct, (low, high) = known.frequent.distinct, known.ends
+    if distinct is None or distinct > _NAMES or known.count < _ROWS_A_LABEL * distinct:
+        return False
+    filled = distinct / ((high - low) / max(known.steps.stride, 1) + 1.0)
+    if filled >= (0.5 if distinct <= _FEW else _SPARSE):
+        return False
+    return min(count for _, count in known.frequent.top(0.0)) >= _FEWEST
 
 
 def _labelled(column: Column, known: ColumnSurvey, type: str, reason: str) -> Column:

@@ -164,7 +164,7 @@ class Survey:
         self._infinite: dict[str, _Flaw] = {}
         self._negative: dict[str, _Flaw] = {}
         self._beyond: dict[str, _Flaw] = {}
-        self._weight = 0.0
+        self._weight, self._weighted = 0.0, 0  # of all rows, and of how many it is above zero
 
     @property
     def names(self) -> list[str]:
@@ -223,6 +223,10 @@ class Survey:
                 negative[:, -1] = weights < 0
                 self._note(chunk, self._negative, negative)
             self._weight += float(numpy.abs(weights).sum())
+            rows = rows[weights != 0.0]  # others say nothing of what a column holds
+            self._weighted += len(rows)
+        if not len(rows):
+            return
         values = rows[:, : len(self.columns)]
         there = ~numpy.isnan(values)
         for place, one in enumerate(self.each):
@@ -277,6 +281,8 @@ class Survey:
                 f"the weights in column {self.weights!r} are all zero; "
                 f"some must be positive, or leave {option('weights')} out."
             )
+        elif self.weights is not None and self.rows_used > 1 and self._weighted < 2:
+            yield "only 1 row has a weight, expected at least 2."
 
     def beyond(self, name: str) -> str:
         """Where a column of a whole-number type first holds a number beyond 2^53, or ''."""
