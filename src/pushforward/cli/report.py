@@ -69,7 +69,7 @@ def print_schema(screen: Console, schema: Schema, *, every: bool = False) -> Non
     headings = {"column": "left", "type": "left"}
     headings |= dict.fromkeys(("low", "high", "mean", "std"), "right")
     screen.print("")
-    screen.print(table(headings.items(), [row[:-1] for row in shown]))
+    screen.print(table(headings.items(), [row[:-1] for row in shown], whole=("type",)))
     if len(rows) > len(shown):
         screen.print(f"… and {count(len(rows) - len(shown), 'more column', 'more columns')}")
     screen.print("")

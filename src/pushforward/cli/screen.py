@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +26,17 @@ def console(*, words_aside: bool = False) -> Console:
 _LETTERS = 12  # of a text in a cell
 
 
-def table(columns: Iterable[tuple[str, str]], rows: Iterable[Sequence[str]]) -> Table:
+def table(
+    columns: Iterable[tuple[str, str]],
+    rows: Iterable[Sequence[str]],
+    whole: Collection[str] = (),
+) -> Table:
     """A table without vertical lines.
 
     Args:
         columns: each heading, with ``left`` or ``right`` for how its cells stand.
         rows: the cells.
+        whole: headings of columns whose cells are not broken into lines.
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -40,7 +45,10 @@ def table(columns: Iterable[tuple[str, str]], rows: Iterable[Sequence[str]]) -> 
     made = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     for heading, side in columns:
         made.add_column(
-            Text(heading), justify="right" if side == "right" else "left", overflow="fold"
+            Text(heading),
+            justify="right" if side == "right" else "left",
+            overflow="fold",
+            no_wrap=heading in whole,
         )
     for row in rows:
         # Text, so that a column called [red] is shown and not obeyed.

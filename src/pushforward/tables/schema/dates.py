@@ -17,6 +17,7 @@ __all__ = [
     "as_dates",
     "as_text",
     "coarsest_unit",
+    "duration",
     "fitting",
     "microseconds",
     "zone_of",
@@ -151,6 +152,19 @@ def as_text(column: Column, number: float) -> str:
     times = polars.Series([round(number) * UNITS[column.unit]]).cast(polars.Datetime("us"))
     shown = column.format or ("%Y-%m-%d" if column.unit == "day" else "%Y-%m-%d %H:%M:%S")
     return str(_written(times, shown)[0])
+
+
+def duration(number: float, unit: str) -> str:
+    """So many units in the largest one that there are two of at least.
+
+    Example:
+        >>> duration(31_680.0, "minute"), duration(1.5, "day")
+        ('22 days', '1.5 days')
+    """
+    size = number * UNITS[unit]
+    names = [name for name in UNITS if UNITS[name] >= UNITS[unit]]
+    best = next((name for name in names if size >= 2.0 * UNITS[name]), unit)
+    return f"{size / UNITS[best]:.3g} {best}s"
 
 
 def _written(times: polars.Series, format: str) -> polars.Series:

@@ -20,6 +20,7 @@ _STANDS_OUT = 10.0  # how much more frequent than the mean an atom among whole n
 _FEW = 12  # different numbers that are labels rather than numbers
 _ROWS_A_LABEL = 10
 _NAMES = 200  # different whole numbers that are labels if they are far apart, at most
+_FULL = 0.7  # of what lies between, from which a few are neighbours with something missing
 _SPARSE = 0.02  # of what lies between, if more than a few are to be labels
 _SPACED = 30  # rows that are not all multiples of something by chance
 _DISTINCT = 10  # different numbers that are not either
@@ -134,7 +135,7 @@ def _apart(known: ColumnSurvey) -> bool:
     if distinct is None or distinct > _NAMES or known.count < _ROWS_A_LABEL * distinct:
         return False
     filled = distinct / ((high - low) / max(known.steps.stride, 1) + 1.0)
-    if filled >= (0.5 if distinct <= _FEW else _SPARSE):
+    if filled >= (_FULL if distinct <= _FEW else _SPARSE):
         return False
     return min(count for _, count in known.frequent.top(0.0)) >= _FEWEST
 

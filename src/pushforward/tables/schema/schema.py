@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 from pushforward.data.table_source import Native, did_you_mean
 from pushforward.errors import DataError, ModelFileError
 from pushforward.tables.schema.column import Column, refuse_unknown
-from pushforward.tables.schema.dates import as_text
+from pushforward.tables.schema.dates import as_text, duration
 
 __all__ = ["Missing", "Schema"]
 
@@ -159,7 +159,7 @@ def _values(column: Column) -> tuple[str, ...]:
     std = column.std or 0.0
     if column.type == "date":
         ends = (as_text(column, value) for value in (column.low, column.high, column.mean))
-        return (*ends, f"{std:.4g} {column.unit}s")
+        return (*ends, duration(std, column.unit))
     return (*(_short(v, std) for v in (column.low, column.high, column.mean)), f"{std:.4g}")
 
 
