@@ -4,7 +4,9 @@
 
 Invented households (`pushforward.data.Households`: two categories, two counts, three numbers, a
 column that is zero in many rows): mean distance between log-density and truth on fresh rows, and
-how far the shares of the categories in samples are from the true ones. Then 500 000 rows of twenty
+how far the shares of the categories in samples are from the true ones. A few customers with things
+that go together, a town and its postal code, a plan and its price: nats of fresh rows, and in how
+many draws they still do. Then 500 000 rows of twenty
 columns, five of them categories: seconds to fit with as many steps as one pass over the rows takes
 (or the default's, if `--passes 0`), and rows scored a second.
 """
@@ -12,8 +14,10 @@ columns, five of them categories: seconds to fit with as many steps as one pass 
 from __future__ import annotations
 
 import argparse
+import datetime
 import math
 import time
+import warnings
 
 import numpy
 import polars
@@ -23,6 +27,17 @@ import pushforward as pf
 from results import Record, add_result_options, print_table
 
 HELD = 20_000
+TOWNS = {
+    "Oslo": "0150",
+    "Bergen": "5003",
+    "Trondheim": "7010",
+    "Stavanger": "4006",
+    "Drammen": "3015",
+    "Tromsø": "9008",
+    "Bodø": "8006",
+    "Hamar": "2315",
+}
+PLANS = {"basic": 9.9, "plus": 19.9, "pro": 49.0}
 WIDE = 500_000
 
 
@@ -54,6 +69,54 @@ def households(record: Record, rows: int, seed: int) -> list[str]:
         f"{shares:.4f}",
         f"{seconds:.0f}",
     ]
+
+
+def customers(rows: int, seed: int) -> polars.DataFrame:
+    """Ten columns of a table as shops have it: towns, codes, plans, prices, days, amounts, gaps."""
+    draw = numpy.random.default_rng(seed)
+    town = draw.choice(8, rows, p=[0.3, 0.2, 0.15, 0.1, 0.1, 0.05, 0.05, 0.05])
+    plan = numpy.where(draw.random(rows) < 0.7, town % 3, draw.integers(0, 3, rows))
+    price = numpy.array(list(PLANS.values()))[plan]
+    visits = draw.poisson(2.0 + 3.0 * plan)
+    amount = price * numpy.exp(0.3 * numpy.log1p(visits) + 0.4 * draw.normal(size=rows))
+    none = draw.random(rows) < 0.1 + 0.1 * (plan == 0)
+    active = draw.random(rows) < 1.0 / (1.0 + numpy.exp(2.0 - 0.5 * visits))
+    since = [
+        datetime.date(2019, 1, 1) + datetime.timedelta(int(d)) for d in draw.integers(0, 2000, rows)
+    ]
+    names = list(TOWNS)
+    return polars.DataFrame(
+        {
+            "town": [names[i] for i in town],
+            "postal": [TOWNS[names[i]] for i in town],
+            "plan": [list(PLANS)[i] for i in plan],
+            "price": price,
+            "since": since,
+            "age": draw.normal(35.0 + 8.0 * plan, 12.0).round().clip(18, 90).astype(int),
+            "visits": visits,
+            "amount": [
+                None if gap else round(float(a), 2) for gap, a in zip(none, amount, strict=True)
+            ],
+            "active": numpy.where(active, "yes", "no"),
+            "score": (50.0 + 5.0 * plan + 10.0 * draw.normal(size=rows)).round(1),
+        }
+    )
+
+
+def few(record: Record, rows: int, seed: int) -> list[str]:
+    """Fit so few customers; the figures as cells of a table."""
+    table = pf.TableFlow(seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # so few rows
+        table.fit(customers(rows, seed), missing="model", progress=False)
+    log_p = table.log_prob(customers(HELD // 5, seed + 1000), unseen="lowest")
+    drawn = table.sample(HELD // 5, seed=seed)
+    together = float(numpy.mean([TOWNS[t] == p for t, p in drawn.select("town", "postal").rows()]))
+    nats, error = float(log_p.mean()), float(log_p.std() / math.sqrt(len(log_p)))
+    facts = {"rows": rows, "seed": seed}
+    record.add("fresh customers", nats, unit="nats", standard_error=error, **facts)
+    record.add("town and postal code go together", together, unit="share", **facts)
+    return [f"{rows:,}", str(seed), f"{nats:.2f} ± {error:.2f}", f"{together:.1%}"]
 
 
 def wide(rows: int, seed: int) -> polars.DataFrame:
@@ -90,6 +153,7 @@ def half_a_million(record: Record, rows: int, passes: float) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", nargs="*", type=int, default=[20_000, 100_000])
+    parser.add_argument("--few", nargs="*", type=int, default=[200, 1000], help="customers")
     parser.add_argument("--seeds", nargs="*", type=int, default=[0])
     parser.add_argument("--wide", type=int, default=WIDE, help="rows of twenty columns")
     parser.add_argument("--passes", type=float, default=1.0)
@@ -106,6 +170,8 @@ def main() -> int:
             record.write()
     head = ("rows", "seed", "mean |log p - truth|", "KL", "largest share off", "seconds")
     print_table(head, cells)
+    cells = [few(record, rows, seed) for rows in options.few for seed in options.seeds]
+    print_table(("customers", "seed", "nats of fresh ones", "town with its postal code"), cells)
     half_a_million(record, options.wide, options.passes)
     print(record.write())
     return 0 if record.kept else 1

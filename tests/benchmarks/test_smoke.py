@@ -264,13 +264,16 @@ def test_a_ranking_may_change_only_between_ties(in_benchmarks):
 
 def test_mixed(tmp_path):
     result, out = run(
-        *("mixed.py", tmp_path, "--rows", 120, "--wide", 2000, "--threads", 1), status=(1,)
+        *("mixed.py", tmp_path, "--rows", 120, "--wide", 2000, "--threads", 1, "--few", 60),
+        status=(1,),
     )
     names = [figure["metric"] for figure in result["figures"]]
     assert names == [
         "distance to the truth",
         "KL(truth, flow)",
         "share of a category",
+        "fresh customers",
+        "town and postal code go together",
         "fit",
         "scoring",
     ]

@@ -298,7 +298,7 @@ def _begun(choice: Choice, features: Layout, rows: Rows) -> Choice:
     """The choice with mixed columns that begin at what an earlier one tells of them.
 
     Few rows leave networks little to learn such things from. On 200 customers with a town and its
-    postal code it is worth 3 nats: these go together in 99 of 100 draws, before in a third.
+    postal code it is worth 3 nats: these go together in 99 of 100 draws, before in a half.
     """
     x = by_weight(Batch(*rows.take(some_of(len(rows.x), _COUNTED)))).x
     after = telling(features.mixed, x[:, : features.head])
