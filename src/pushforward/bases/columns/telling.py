@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pushforward.bases.columns.glance import promising
 from pushforward.networks.mixed_encoding import MixedEncoding
 from pushforward.numerics.quantile_table import scores
 from pushforward.numerics.subset import some_of
@@ -41,37 +42,25 @@ def telling(columns: Sequence[Mapping[str, Any]], z: Tensor) -> list[int | None]
     z = z[some_of(len(z), _LOOKED_AT)].double()
     encoding = MixedEncoding(columns).double().fit(z)
     codes = encoding.taken_codes(z)
+    there = encoding.present(codes, encoding.line_flags)
+    numbers = torch.where(there, normal_scores(encoding, z), torch.nan)
+    of_codes, of_numbers = promising(encoding, codes, numbers)
     sizes = encoding.code_sizes.tolist()
     found: list[int | None] = [None] * len(encoding.columns)
-    most = [_ENOUGH] * len(encoding.columns)
+    most = [_ENOUGH + math.log(i + 1.0) for i in range(len(encoding.columns))]  # of so many tries
+
+    def weigh(column: int, earlier: int, gain: float) -> None:
+        if gain > most[column] + _TIE:
+            found[column], most[column] = encoding.coded[earlier], gain
+
     for place, column in enumerate(encoding.coded):
-        for k, earlier in enumerate(encoding.coded[:place]):
+        for k in of_codes[place]:
             counts = _counts(codes[:, k], codes[:, place], (sizes[k], sizes[place]))
-            gain = _best(counts)[1]
-            if gain > most[column] + _TIE:
-                found[column], most[column] = earlier, gain
-    return _of_numbers(encoding, z, codes, found, most)
-
-
-def _of_numbers(
-    encoding: MixedEncoding,
-    z: Tensor,
-    codes: Tensor,
-    found: list[int | None],
-    most: list[float],
-) -> list[int | None]:
-    """The same for numbers; a column of both goes by what is told of the larger part."""
-    numbers = normal_scores(encoding, z)
-    there = encoding.present(codes, encoding.line_flags)
-    for place, column in enumerate(encoding.lines):
+            weigh(column, k, _best(counts)[1])
+    for place, column in enumerate(encoding.lines):  # of both, what is told of the larger part
         some = there[:, place]
-        for k, earlier in enumerate(encoding.coded):
-            if earlier >= column or not bool(some.any()):
-                break
-            size = int(encoding.code_sizes[k])
-            gain = _best_places(codes[some, k], numbers[some, place], size)[1]
-            if gain > most[column] + _TIE:
-                found[column], most[column] = earlier, gain
+        for k in of_numbers[place]:
+            weigh(column, k, _best_places(codes[some, k], numbers[some, place], sizes[k])[1])
     return found
 
 
@@ -127,12 +116,13 @@ def _overall(counts: Tensor) -> Tensor:
 
 def _best(counts: Tensor) -> tuple[float, float]:
     """The prior under which rows that are left out are likeliest, and what is gained, in nats."""
-    share, total = _overall(counts), counts.sum(1, keepdim=True)
+    there = counts > 0
+    share, total = _overall(counts).expand_as(counts)[there], counts.sum(1, keepdim=True)
+    total, counts = total.expand_as(counts)[there], counts[there]
     found = (_PRIORS[-1], -math.inf)
     for prior in _PRIORS:
-        left_out = (counts - 1.0 + prior * share).clamp_min(1e-300).log()
-        left_out = left_out - (total - 1.0 + prior).clamp_min(1e-300).log() - share.log()
-        gain = float((counts * torch.where(counts > 0, left_out, 0.0)).sum())
+        left_out = (counts - 1.0 + prior * share).log() - (total - 1.0 + prior).log()
+        gain = float((counts * (left_out - share.log())).sum())
         if gain > found[1]:
             found = (prior, gain)
     return found
