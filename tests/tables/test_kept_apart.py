@@ -141,3 +141,15 @@ def test_decimals_come_back_as_decimals():
     cents = [Decimal(int(k)) / 100 for k in draws().integers(100, 90_000, ROWS)]
     made = fitted(pl.DataFrame({"p": pl.Series(cents, dtype=pl.Decimal(10, 2))}))
     assert made.sample(5, seed=0)["p"].dtype == pl.Decimal(10, 2)
+
+
+def test_folds_with_whole_numbers_that_others_lack_can_be_scored():
+    prices = draws().choice([99, 199, 499, 1299], ROWS, p=[0.5, 0.3, 0.17, 0.03])
+    fewer = prices < 1000
+    density = pf.FlowDensity(settings=TINY, options={"epochs": 1}, random_state=0)
+    with pytest.raises(DataError, match=r"'x0' holds '1299' in .*unseen='lowest'"):
+        density.fit(prices[fewer, None]).score(prices[:, None])
+    density.set_params(unseen="lowest")
+    scores = density.fit(prices[fewer, None]).score_samples(prices[:, None])
+    assert np.isfinite(scores).all()
+    assert scores[~fewer].max() <= scores[fewer].min()

@@ -25,6 +25,8 @@ class FlowDensity(DensityMixin, TableEstimator):  # type: ignore[misc]
         types: what columns are, where that is not what their values look like; see
             ``TableFlow.fit``.
         missing: ``refuse``, ``drop`` or ``model`` missing values.
+        unseen: what becomes of a label at scoring that no training row had: ``error`` refuses it,
+            ``lowest`` gives it the density of the least likely one.
         options: further arguments of ``TableFlow.fit``, such as ``{"epochs": 20}``.
         random_state: seed; an int gives the same model every time.
 
@@ -53,6 +55,7 @@ class FlowDensity(DensityMixin, TableEstimator):  # type: ignore[misc]
         settings: Mapping[str, Any] | None = None,
         types: Mapping[str, Any] | None = None,
         missing: str = "refuse",
+        unseen: str = "error",
         options: Mapping[str, Any] | None = None,
         random_state: Any = None,
     ) -> None:
@@ -60,17 +63,19 @@ class FlowDensity(DensityMixin, TableEstimator):  # type: ignore[misc]
         self.settings = settings
         self.types = types
         self.missing = missing
+        self.unseen = unseen
         self.options = options
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> FlowDensity:
         """Learn the density of the rows of X."""
+        self._refuse_choices(unseen=("error", "lowest"))
         self._fit_table(X, sample_weight)
         return self
 
     def score_samples(self, X: Any) -> numpy.ndarray[Any, Any]:
         """Log-density of each row, nats, ``(n,)`` in float64."""
-        return self._scored(X)
+        return self._scored(X, self.unseen)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean log-density of the rows, nats a row: higher is better."""

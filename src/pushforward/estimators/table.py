@@ -35,10 +35,8 @@ _ASIDE = "(in the place of the target)"  # a column that stands for what is cond
 _OWN = (_WEIGHTS, _CLASS, _ASIDE)
 _GAPS = ("refuse", "drop", "model")
 # What a table advises and an estimator has no argument for
-_ADVICE = re.compile(
-    r", or score such rows as the least likely value that is known with unseen='lowest'"
-    r"|,? (?:as |or choose )?with columns=\[.*?\]"
-)
+_UNSEEN = ", or score such rows as the least likely value that is known with unseen='lowest'"
+_ADVICE = re.compile(r",? (?:as |or choose )?with columns=\[.*?\]")
 _TABLE = re.compile(r"^(?:DATA|infer_schema|TableFlow\.\w+): ", re.MULTILINE)
 
 
@@ -48,7 +46,10 @@ def in_words_of(estimator: Any) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        said = _TABLE.sub(f"{type(estimator).__name__}: X: ", _ADVICE.sub("", str(error)))
+        said = _ADVICE.sub("", str(error))
+        if not hasattr(estimator, "unseen"):
+            said = said.replace(_UNSEEN, "")
+        said = _TABLE.sub(f"{type(estimator).__name__}: X: ", said)
         raise DataError(said) from error
 
 
@@ -176,10 +177,10 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         labels = {str(name): name for name in self._labels}
         return drawn.rename(columns=labels)
 
-    def _scored(self, X: Any) -> numpy.ndarray[Any, Any]:
+    def _scored(self, X: Any, unseen: str = "error") -> numpy.ndarray[Any, Any]:
         check_is_fitted(self, "table_")
         with in_words_of(self):
-            return self.table_.log_prob(self._frame(X, reset=False))
+            return self.table_.log_prob(self._frame(X, reset=False), unseen=unseen)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
