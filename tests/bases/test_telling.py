@@ -126,3 +126,12 @@ def test_a_component_is_never_narrower_than_the_least():
         base.network.last.bias[2:] = -50.0
     assert math.isfinite(float(base.log_prob(z).detach().max()))
     assert float(base.log_probs(z).detach()[:, 1].max()) < 10.0
+
+
+def test_columns_of_many_codes_are_looked_at_beside_many_others():
+    draws = seeded()
+    town = torch.randint(0, 200, (2000, 1), generator=draws)
+    others = torch.randint(0, 30, (2000, 120), generator=draws)
+    z = torch.cat((town, town * 7 % 200, others), 1).float()
+    found = telling([{"codes": 200}, {"codes": 200}, *[{"codes": 30}] * 120], z)
+    assert found == [None, 0, *[None] * 120]

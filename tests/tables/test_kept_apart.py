@@ -47,6 +47,9 @@ class TestWholeNumbersFarApart:
         "values",
         [
             pytest.param([0, 1, 2, 3, 4, 5] * 50 + [17], id="a count and an outlier"),
+            pytest.param(
+                [*range(7)] * 60 + [8] * 6 + [12] * 5, id="a count and the rare ones of its tail"
+            ),
             pytest.param(list(range(20, 60)) * 10, id="ages"),
             pytest.param([1000 * k for k in range(1, 31)], id="each once"),
         ],
@@ -83,6 +86,16 @@ class TestClocks:
         elsewhere = few.with_columns(pl.col("t").dt.convert_time_zone("Asia/Tokyo"))
         assert made.log_prob(elsewhere) == pytest.approx(made.log_prob(few), abs=0)
 
+    def test_a_day_that_begins_at_one_is_a_day(self):
+        """In Santiago the clock skipped the midnight of 12 August 2018."""
+        start = datetime.datetime(2018, 8, 1)
+        days = [start + datetime.timedelta(k % 30) for k in range(ROWS) if k % 30 != 11]
+        times = pl.Series(days).dt.replace_time_zone("America/Santiago")
+        made = fitted(pl.DataFrame({"t": times, "x": draws().normal(size=len(days))}))
+        drawn = made.sample(500, seed=0)
+        assert 1 in drawn["t"].dt.hour().to_list()
+        assert np.isfinite(made.log_prob(drawn)).all()
+
     def test_an_hour_that_a_clock_skips_is_the_next_one(self):
         from pushforward.tables.schema.column import Column
         from pushforward.tables.schema.dates import as_dates
@@ -103,6 +116,28 @@ class TestWeights:
         table = {"n": n, "x": draws().normal(size=ROWS + 2), "w": weights}
         made = fitted(table, weights="w")
         assert (made.schema.columns[0].spacing, made.schema.columns[0].high) == (5, 145.0)
+
+    @pytest.mark.parametrize(
+        ("with_weight", "without"),
+        [
+            pytest.param([1.0], [2.0], id="another than the only one"),
+            pytest.param([1.0, 50.0, 300.0], [777.0], id="another label"),
+            pytest.param([0.0, 1.0], [0.5], id="neither of two"),
+            pytest.param([float(k) for k in range(20)], [2.5], id="a fraction"),
+        ],
+    )
+    def test_rows_without_weight_may_hold_what_others_do_not(self, with_weight, without):
+        u = np.concatenate((np.resize(with_weight, ROWS), np.resize(without, 20)))
+        weights = np.concatenate((np.ones(ROWS), np.zeros(20)))
+        made = fitted({"x": draws().normal(size=ROWS + 20), "u": u, "w": weights}, weights="w")
+        assert made.report["training_rows"] + made.report["held_out_rows"] == ROWS
+
+    def test_a_column_with_values_only_in_rows_without_weight_is_refused(self):
+        u = [None] * ROWS + [float(k) for k in range(20)]
+        weights = [1.0] * ROWS + [0.0] * 20
+        table = pl.DataFrame({"x": draws().normal(size=ROWS + 20), "u": u, "w": weights})
+        with pytest.raises(DataError, match="'u' has no value in any row that has a weight"):
+            fitted(table, weights="w", missing="model")
 
     def test_rows_without_weight_are_not_said_to_be_missing(self):
         x, y = draws().normal(size=(2, 1200))
@@ -153,3 +188,14 @@ def test_folds_with_whole_numbers_that_others_lack_can_be_scored():
     scores = density.fit(prices[fewer, None]).score_samples(prices[:, None])
     assert np.isfinite(scores).all()
     assert scores[~fewer].max() <= scores[fewer].min()
+
+
+def test_an_end_that_no_row_reached_is_possible_where_others_are_atoms():
+    """What is said of a value and its density agree."""
+    draw = draws()
+    share = np.where(draw.random(ROWS) < 0.2, 100.0, 100.0 * draw.random(ROWS))
+    table = {"g": draw.choice(["a", "b"], ROWS), "pc": share}
+    made = fitted(table, types={"pc": "interval:0,100"})
+    row = {"g": ["a"], "pc": [0.0]}
+    assert np.isfinite(made.log_prob(row)).all()
+    assert all(one.why == "" for one in made.explain(row)[0])

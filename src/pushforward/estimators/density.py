@@ -75,7 +75,7 @@ class FlowDensity(DensityMixin, TableEstimator):  # type: ignore[misc]
 
     def score_samples(self, X: Any) -> numpy.ndarray[Any, Any]:
         """Log-density of each row, nats, ``(n,)`` in float64."""
-        return self._scored(X, self.unseen)
+        return self._scored(X)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean log-density of the rows, nats a row: higher is better."""

@@ -177,9 +177,10 @@ class TableEstimator(BaseEstimator):  # type: ignore[misc]
         labels = {str(name): name for name in self._labels}
         return drawn.rename(columns=labels)
 
-    def _scored(self, X: Any, unseen: str = "error") -> numpy.ndarray[Any, Any]:
+    def _scored(self, X: Any) -> numpy.ndarray[Any, Any]:
         check_is_fitted(self, "table_")
         with in_words_of(self):
+            unseen = getattr(self, "unseen", "error")
             return self.table_.log_prob(self._frame(X, reset=False), unseen=unseen)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -237,7 +237,7 @@ class MixedEncoding(Part, nn.Module):
         """Encode ``(*batch, features)``."""
         x = self._admitted(x)
         codes = self.taken_codes(x)
-        made = [self.ones(codes, x)]
+        made = [self._ones(codes, x)]
         if self.lines:
             there = self.present(codes, self.line_flags)
             z = scores(self.table, self.to_scale(x.index_select(-1, self.line_slots)))[0]
@@ -250,8 +250,7 @@ class MixedEncoding(Part, nn.Module):
             made.append(torch.where(there[..., None], around, 0.0).flatten(-2).to(x.dtype))
         return torch.cat(made, -1)
 
-    def ones(self, codes: Tensor, x: Tensor) -> Tensor:
-        """Ones and zeros for codes ``(*batch, coded columns)``, of the type of x."""
+    def _ones(self, codes: Tensor, x: Tensor) -> Tensor:
         ones = x.new_zeros((*x.shape[:-1], self.codes))
         if not self.coded:
             return ones

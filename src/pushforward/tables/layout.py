@@ -91,6 +91,16 @@ class Layout:
         return (numbers - self._offset(i)) / self._spacing(i)
 
     @property
+    def log_slots(self) -> list[int]:
+        """Places of a row that hold numbers above zero whose logarithms are modelled."""
+        found, place = [], 0
+        for one in self.mixed:
+            place += (one["codes"] > 0) + (one["value"] != "")
+            if one.get("log") and one["value"] == "number":
+                found.append(place - 1)
+        return found
+
+    @property
     def names(self) -> list[str]:
         """The name of the column that each number of a row belongs to."""
         found = []

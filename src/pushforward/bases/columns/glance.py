@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +15,7 @@ from pushforward.numerics.subset import some_of
 __all__ = ["promising"]
 
 _ROWS = 2_000
-_CODES = 6_000  # that the columns looked at have together: pairs of them must fit into memory
+_CODES = 3_000  # of columns that are looked at together: pairs of codes must fit into memory
 _FEW = 3  # columns that are promising by either of two figures
 
 
@@ -24,7 +26,7 @@ def promising(
 
     To look closely at every pair takes minutes where there are a thousand columns. This goes by
     mutual information, and by shares of variance, with and without what chance gives to columns of
-    many codes. Columns with the most codes are left out where all together have too many.
+    many codes.
 
     Args:
         encoding: of the columns.
@@ -36,51 +38,72 @@ def promising(
     """
     rows = some_of(len(codes), _ROWS)
     codes, numbers = codes[rows], numbers[rows]
-    sizes = encoding.code_sizes
-    few = _fewest(sizes)
-    group = torch.arange(len(sizes), device=codes.device).repeat_interleave(sizes)
-    kept = few[group]
-    ones = encoding.ones(codes, numbers)[:, kept]
-    free = sizes.double() - 1.0
-    information = _information(ones, group[kept], len(sizes))
-    variance = _variance(ones, group[kept], len(sizes), numbers)
-    places = torch.arange(len(sizes), device=codes.device)
+    blocks = _blocks(encoding, codes)
+    free = encoding.code_sizes.double() - 1.0
+    information = _information(blocks, len(free))
+    variance = _variance(blocks, len(free), numbers)
+    places = torch.arange(len(free), device=codes.device)
     coded, lines = (
         torch.tensor(part, dtype=torch.long, device=codes.device)
         for part in (encoding.coded, encoding.lines)
     )
-    earlier = few[:, None] & few & (places[:, None] < places)
-    before = few[:, None] & (coded[:, None] < lines)
     return (
-        _best((information, information - 0.5 * free[:, None] * free), earlier),
-        _best((variance, variance - free[:, None]), before),
+        _best((information, information - 0.5 * free[:, None] * free), places[:, None] < places),
+        _best((variance, variance - free[:, None]), coded[:, None] < lines),
     )
 
 
-def _fewest(sizes: Tensor) -> Tensor:
-    """Which columns are looked at: those of fewest codes, as far as there is room."""
-    order = sizes.argsort(stable=True)
-    room = sizes[order].cumsum(0) <= _CODES
-    return torch.zeros_like(room).index_copy(0, order, room)
+class _Block(NamedTuple):
+    """Some of the columns: ones and zeros for their codes, and the column of each code."""
+
+    ones: Tensor
+    group: Tensor
 
 
-def _information(ones: Tensor, group: Tensor, columns: int) -> Tensor:
+def _blocks(encoding: MixedEncoding, codes: Tensor) -> list[_Block]:
+    """All columns in order, as many at a time as there is room for."""
+    sizes = encoding.code_sizes.tolist()
+    found: list[_Block] = []
+    first = 0
+    while first < len(sizes):
+        last, room = first + 1, _CODES - sizes[first]
+        while last < len(sizes) and sizes[last] <= room:
+            room -= sizes[last]
+            last += 1
+        size = encoding.code_sizes[first:last]
+        starts = size.cumsum(0) - size
+        ones = codes.new_zeros(len(codes), int(size.sum()), dtype=torch.float32)
+        ones.scatter_(1, codes[:, first:last] + starts, 1.0)
+        places = torch.arange(first, last, device=codes.device)
+        found.append(_Block(ones, places.repeat_interleave(size)))
+        first = last
+    return found
+
+
+def _information(blocks: Sequence[_Block], columns: int) -> Tensor:
     """Mutual information of each two columns, nats of all rows, ``(columns, columns)``."""
-    joint = ones.T @ ones
-    alone = _summed(torch.special.xlogy(joint.diagonal(), joint.diagonal()), group, columns)
-    both = _summed(torch.special.xlogy(joint, joint), group, columns)
-    both = _summed(both.T, group, columns)
-    return both - alone[:, None] - alone + len(ones) * math.log(max(len(ones), 1))
+    both = torch.zeros(columns, columns, dtype=torch.float64)
+    for i, one in enumerate(blocks):
+        for other in blocks[: i + 1]:
+            joint = (other.ones.T @ one.ones).double()
+            within = _summed(torch.special.xlogy(joint, joint), other.group, columns)
+            part = _summed(within.T, one.group, columns).T
+            both = both + (part if other is one else part + part.T)
+    alone = both.diagonal()  # a column tells all of itself
+    rows = len(blocks[0].ones) if blocks else 0
+    return both - alone[:, None] - alone + rows * math.log(max(rows, 1))
 
 
-def _variance(ones: Tensor, group: Tensor, columns: int, numbers: Tensor) -> Tensor:
+def _variance(blocks: Sequence[_Block], columns: int, numbers: Tensor) -> Tensor:
     """Share of the variance of numbers that codes tell, times the rows, ``(columns, numbers)``."""
     there = ~numbers.isnan()
-    rows = there.sum(0).clamp_min(1)
     score = torch.where(there, numbers - numbers.nanmean(0), 0.0)
-    between = (ones.T @ score).square() / (ones.T @ there.to(ones)).clamp_min(1.0)
-    total = score.square().sum(0).clamp_min(1e-300)
-    return _summed(between, group, columns) / total * rows
+    told = torch.zeros(columns, numbers.shape[1], dtype=torch.float64)
+    for block in blocks:
+        ones = block.ones.double()
+        between = (ones.T @ score).square() / (ones.T @ there.double()).clamp_min(1.0)
+        told = told + _summed(between, block.group, columns)
+    return told / score.square().sum(0).clamp_min(1e-300) * there.sum(0)
 
 
 def _summed(of_codes: Tensor, group: Tensor, columns: int) -> Tensor:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pushforward.tables.partial.completion import Completion
 from pushforward.tables.schema.cells import UNSEEN
 from pushforward.tables.schema.column import Column
 from pushforward.tables.schema.words import outside, shown
@@ -141,9 +142,9 @@ def _alternatives(
     if whole is not None:
         tried = torch.cat((tried, whole[~torch.isin(whole, tried)]))
         return tried, torch.zeros_like(tried), _scored(scorer, row, place, tried)
-    grid = _grid(column)
+    grid = _on_logs(scorer, column, row[place]) if column.skewed else _grid(column)
     log_p = _scored(scorer, row, place, grid)
-    finer = torch.cat((_likely(grid, log_p), _around(grid, row[place])))
+    finer = torch.cat((_likely(grid, log_p), _around(grid, row[place], column)))
     finer = _on_spacing(finer, column)
     both = torch.unique(torch.cat((grid, finer)))
     both = both[~torch.isin(both, tried)]
@@ -200,6 +201,37 @@ def _grid(column: Column) -> Tensor:
     return _on_spacing(grid, column)
 
 
+def _on_logs(scorer: Scorer, column: Column, value: Tensor) -> Tensor:
+    """Values whose logarithms are evenly spaced, as the density of a skewed column wants it."""
+    high, zero = _ends(column)[1], _zero(column)
+    least = math.log(column.spacing)
+    if not column.counted:
+        least = _least_log(scorer, column)
+        if float(value) > zero:
+            least = min(least, math.log(float(value) - zero) - 1.0)
+    logs = torch.linspace(least, math.log(high - zero), _COARSE, dtype=torch.float64)
+    found: Tensor = torch.unique(_on_spacing(zero + logs.exp(), column))
+    return found
+
+
+def _zero(column: Column) -> float:
+    """What is subtracted before the logarithm."""
+    low = column.ends[0]
+    return (low or 0.0) - column.spacing if column.counted else 0.0
+
+
+def _least_log(scorer: Scorer, column: Column) -> float:
+    """A logarithm below which hardly any value of a column of numbers lies."""
+    features = scorer.features
+    place = features.columns.index(column)
+    if place in features.plain:
+        assert column.low is not None
+        return math.log(0.1 * column.low)
+    encoding = Completion(scorer).mixed.encoding  # type: ignore[union-attr]
+    knots = encoding.knots_x[encoding.lines.index(features.places.index(place))]
+    return float(knots[0] - 0.5 * (knots[-1] - knots[0]))
+
+
 def _on_spacing(values: Tensor, column: Column) -> Tensor:
     """Numbers that there may be: whole ones for whole numbers."""
     if not column.counted:
@@ -218,11 +250,14 @@ def _likely(grid: Tensor, log_p: Tensor) -> Tensor:
     return torch.lerp(grid[index - 1], grid[index], share)
 
 
-def _around(grid: Tensor, value: Tensor) -> Tensor:
+def _around(grid: Tensor, value: Tensor, column: Column) -> Tensor:
     if bool(value.isnan()):
         return grid[:0]
-    reach = float((grid[-1] - grid[0]) / len(grid))
-    near = value + reach * torch.linspace(-1.0, 1.0, _NEAR, dtype=grid.dtype) ** 3
+    steps = torch.linspace(-1.0, 1.0, _NEAR, dtype=grid.dtype) ** 3
+    if column.skewed and float(value) > _zero(column):
+        near = _zero(column) + (value - _zero(column)) * (0.3 * steps).exp()
+    else:
+        near = value + float((grid[-1] - grid[0]) / len(grid)) * steps
     return near[(near >= grid[0]) & (near <= grid[-1])]
 
 

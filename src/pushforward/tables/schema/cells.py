@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pushforward.data.table_source import Chunk
 from pushforward.errors import DataError
 from pushforward.tables.schema.column import Column
-from pushforward.tables.schema.dates import UNITS, microseconds, zone_of
+from pushforward.tables.schema.dates import UNITS, microseconds, on_existing, zone_of
 
 if TYPE_CHECKING:
     import numpy
@@ -102,6 +102,7 @@ def _numbers(cells: polars.Series, column: Column) -> Any:
         if not (is_date(cells.dtype) or is_text(cells.dtype)):
             return float("nan")
         times = microseconds(cells, column.format, zone_of(column) if column.dtype else None)
+        times = on_existing(times, column.unit, zone_of(column))
         return (times / UNITS[column.unit]).cast(polars.Float64).fill_null(float("nan")).to_numpy()
     if not is_number(cells.dtype):
         return float("nan")

@@ -20,6 +20,7 @@ __all__ = [
     "duration",
     "fitting",
     "microseconds",
+    "on_existing",
     "zone_of",
 ]
 
@@ -104,6 +105,22 @@ def microseconds(column: polars.Series, format: str = "", zone: str | None = Non
     if column.dtype in (polars.String, polars.Categorical, polars.Enum):
         column = parsed(column.cast(polars.String), format)
     return column.cast(polars.Datetime("us")).cast(polars.Int64)
+
+
+def on_existing(times: polars.Series, unit: str, zone: str) -> polars.Series:
+    """Microseconds that are whole units, where the clock of a zone skips the unit they are after.
+
+    A clock that skips midnight once a year goes on at one: that is the midnight of this day.
+    """
+    import polars
+
+    if not zone or not (beyond := times % UNITS[unit] != 0).any():
+        return times
+    before = times - times % UNITS[unit]
+    there = before.cast(polars.Datetime("us")).dt.replace_time_zone(
+        zone, ambiguous="earliest", non_existent="null"
+    )
+    return before.zip_with(beyond & there.is_null(), times)
 
 
 def coarsest_unit(times: polars.Series) -> str:

@@ -21,6 +21,7 @@ _FEW = 12  # different numbers that are labels rather than numbers
 _ROWS_A_LABEL = 10
 _NAMES = 200  # different whole numbers that are labels if they are far apart, at most
 _FULL = 0.7  # of what lies between, from which a few are neighbours with something missing
+_ALONE = 0.1  # of the rows hold a number without a neighbour: more than the tail of a count
 _SPARSE = 0.02  # of what lies between, if more than a few are to be labels
 _SPACED = 30  # rows that are not all multiples of something by chance
 _DISTINCT = 10  # different numbers that are not either
@@ -129,7 +130,8 @@ def _inferred(column: Column, known: ColumnSurvey) -> Column:
 def _apart(known: ColumnSurvey) -> bool:
     """Whether whole numbers are names of things, such as prices of a list or postal codes.
 
-    Each is in many rows, and hardly any between the least and the largest is there.
+    Each is in many rows, hardly any between the least and the largest is there, and those without a
+    neighbour are not just the rare large ones of a count.
     """
     distinct, (low, high) = known.frequent.distinct, known.ends
     if distinct is None or distinct > _NAMES or known.count < _ROWS_A_LABEL * distinct:
@@ -137,7 +139,10 @@ def _apart(known: ColumnSurvey) -> bool:
     filled = distinct / ((high - low) / max(known.steps.stride, 1) + 1.0)
     if filled >= (_FULL if distinct <= _FEW else _SPARSE):
         return False
-    return min(count for _, count in known.frequent.top(0.0)) >= _FEWEST
+    values, counts = torch.tensor(sorted(known.frequent.top(0.0))).double().unbind(-1)
+    far = torch.nn.functional.pad(values.diff() > max(known.steps.stride, 1), (1, 1), value=True)
+    alone = float(counts[far[1:] & far[:-1]].sum())
+    return bool(counts.min() >= _FEWEST) and alone >= _ALONE * known.count
 
 
 def _labelled(column: Column, known: ColumnSurvey, type: str, reason: str) -> Column:

@@ -89,6 +89,8 @@ def load_matrix(
         rows = torch.from_numpy(values if complete.all() else values[complete])
         end = start + len(rows)
         x[start:end] = features.rows(rows[:, :width])
+        for slot in features.log_slots:  # what the type of x would take for zero
+            x[start:end, slot].clamp_(min=torch.finfo(dtype).tiny)
         if context is not None and given is not None:
             context[start:end] = given.rows(rows[:, width:total])
         if weight is not None:
@@ -170,7 +172,10 @@ def chunk_rows(
             complete |= missing & numpy.array([column.gaps > 0.0 for column in columns])
         if schema.missing != "drop" and not complete.all():
             raise _gap(chunk, columns, rows, complete, schema, what)
-        refuse_values(chunk, columns, rows, what, unseen)
+        seen = rows
+        if len(columns) > len(schema.columns):  # what a row without weight holds is nothing
+            seen = numpy.where(rows[:, -1:] == 0.0, numpy.nan, rows)
+        refuse_values(chunk, columns, seen, what, unseen)
         yield whole, rows, complete.all(1)
 
 

@@ -249,6 +249,8 @@ class Survey:
         for name in empty if self.rows_read else []:
             if name in self._missing and self._missing[name].count == self.rows_read:
                 yield f"column {name!r} has no value in any row; leave it out."
+            elif self.weights is not None and self._weighted:
+                yield f"column {name!r} has no value in any row that has a weight; leave it out."
         kinds = [("infinite", self._infinite)] if self.missing != "drop" else []
         if self.missing == "refuse":
             kinds.insert(0, ("missing", self._missing))

@@ -51,6 +51,9 @@ def outside(column: Column, number: float) -> str:
         return f"below {low:g}" if below else f"above {high:g}"
     if column.counted and column.spacing > 1 and (number - column.origin) % column.spacing:
         return f"between the steps of {column.steps} that all training rows lie on"
+    mixed = bool(column.atoms) or column.gaps > 0.0
+    if mixed and not (column.skewed and number == low):  # its density does not end at zero there
+        return ""
     if column.counted or number not in column.ends:
         return ""
     if low is None or high is None:
