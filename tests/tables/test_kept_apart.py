@@ -4,6 +4,7 @@ import datetime
 from decimal import Decimal
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 
@@ -85,6 +86,16 @@ class TestClocks:
         few = pl.DataFrame({"t": times[:5], "x": [0.0] * 5})
         elsewhere = few.with_columns(pl.col("t").dt.convert_time_zone("Asia/Tokyo"))
         assert made.log_prob(elsewhere) == pytest.approx(made.log_prob(few), abs=0)
+
+    def test_times_of_several_zones_are_told_by_one_clock(self):
+        zones = ("Europe/Berlin", "Asia/Tokyo")
+        hours = draws().integers(0, 9000, ROWS)
+        times = [
+            pd.Timestamp(int(h) * 3600, unit="s", tz=zones[k % 2]) for k, h in enumerate(hours)
+        ]
+        made = fitted(pd.DataFrame({"x": draws().normal(size=ROWS), "t": times}))
+        assert (made.schema.column("t").type, made.schema.column("t").unit) == ("date", "hour")
+        assert made.schema.column("t").low == hours.min()
 
     def test_a_day_that_begins_at_one_is_a_day(self):
         """In Santiago the clock skipped the midnight of 12 August 2018."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -178,6 +179,9 @@ def _series(column: narwhals.Series[Any]) -> polars.Series:
     # pandas marks a gap among texts by a float that is not a number.
     gaps = column.is_null().to_list()
     values = [None if gap else value for value, gap in zip(column.to_list(), gaps, strict=True)]
+    clocks = {str(zone) for one in values if (zone := getattr(one, "tzinfo", None)) is not None}
+    if len(clocks) > 1:  # pandas keeps such times as objects; one column has one clock
+        values = [one if one is None else one.astimezone(datetime.timezone.utc) for one in values]
     made = polars.Series(column.name, values, strict=False)
     if kind.startswith("Categorical") and made.dtype == polars.String:
         return made.cast(polars.Categorical)
